@@ -1,0 +1,326 @@
+"""Check hand-written gradients against the forward pass.
+
+The complex step (Squire & Trapp 1998; Martins, Sturdza & Alonso 2003): where f can be computed in complex numbers,
+
+    f(x + i h) = f(x) + i h f'(x) - h^2 f''(x) / 2 - ...      so      f'(x) = Im f(x + i h) / h
+
+without the subtraction that limits finite differences. With h = 1e-20 the result is exact to the last bit or two. It
+needs a forward pass that keeps the imaginary part; where one does not (it takes an absolute value, say), the check
+notices and takes central differences, (f(x + h) - f(x - h)) / 2 h, whose error is about 1e-9.
+
+f is sum(dy * y) with a random upstream gradient dy: with ones, softmax and normalizations pass whatever their backward
+says. At a kink the two sides disagree and the check is meaningless; stay away from them.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinynn import losses
+from tinynn.backend import Array, generator, to_host
+from tinynn.layers.base import Layer
+from tinynn.parameter import Parameter
+from tinynn.training import Trainer
+
+COMPLEX_STEP = "complex step"
+CENTRAL_DIFFERENCES = "central differences"
+TOLERANCE = {COMPLEX_STEP: 1e-12, CENTRAL_DIFFERENCES: 1e-6}
+FLOOR = 1e-3  # gradients that are smaller throughout are compared absolutely: 1e-17 is 0, not 100 % of 1e-17
+
+
+@dataclass(frozen=True)
+class CheckedGradient:
+    """One gradient: its array's name and shape, how many entries were checked and how, and the largest error.
+
+    The error is max |found - true| / max(|true|, |found|, 1e-3), over all entries checked; NaN where backward wrote
+    nothing.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    checked: int
+    method: str
+    error: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the error is as small as the method's rounding."""
+        return self.error <= TOLERANCE[self.method]
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What `gradients` found; prints as a table.
+
+    Attributes
+    ----------
+    subject : str
+        What was checked.
+    rows : tuple of CheckedGradient
+    faults : tuple of str
+        What else is wrong: x or dy written into, a gradient of another shape.
+    """
+
+    subject: str
+    rows: tuple[CheckedGradient, ...]
+    faults: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every gradient is right and nothing else is wrong."""
+        return not self.faults and all(row.ok for row in self.rows)
+
+    @property
+    def error(self) -> float:
+        """The largest error of all gradients."""
+        return max((row.error for row in self.rows), default=0.0, key=lambda e: math.inf if math.isnan(e) else e)
+
+    def __str__(self) -> str:
+        table = [("gradient", "shape", "checked", "by", "error", "")]
+        for row in self.rows:
+            size = math.prod(row.shape)
+            checked = "all" if row.checked == size else f"{row.checked} of {size:,}"
+            error = "not written" if math.isnan(row.error) else f"{row.error:.1e}"
+            table.append((row.name, str(row.shape), checked, row.method, error, "ok" if row.ok else "WRONG"))
+        widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
+        verdict = "every gradient is right" if self.ok else "NOT RIGHT"
+        return "\n".join(
+            [f"{self.subject}: {verdict}", *(line.rstrip() for line in lines), *map("also: {}".format, self.faults)]
+        )
+
+
+def gradients(
+    layer: Layer,
+    x: Any,
+    y: Any = None,
+    loss: Any = None,
+    *,
+    training: bool = False,
+    seed: int = 0,
+    max_entries: int = 200,
+) -> GradientReport:
+    """Check the gradients of a layer or model: dx and every parameter's.
+
+    All is computed on the host in float64; the layer's own weights are not touched.
+
+    Parameters
+    ----------
+    layer : Layer
+        A layer or a model; built for `x` if it is not yet.
+    x : array, shape (batch, ...)
+        The input. dx is checked unless `x` holds integers.
+    y : array, optional
+        Targets. Without them the layer's output is weighted with a random upstream gradient.
+    loss : str or Loss, optional
+        With `y`: the loss; by default the compiled one. A model that ends in the loss's softmax or sigmoid is checked
+        on its logits, as it is trained.
+    training : bool, default False
+        Passed to forward.
+    seed : int, default 0
+        Decides the upstream gradient and which entries are checked.
+    max_entries : int, default 200
+        Larger arrays are checked at this many random entries.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    ValueError
+        If `x` or `y` do not fit, or `y` comes without a loss.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinynn.layers import Dense
+    >>> x = np.random.default_rng(0).normal(size=(5, 3))
+    >>> report = gradients(Dense(2, activation="tanh"), x)
+    >>> report.ok
+    True
+    >>> print(report)
+    Dense: every gradient is right
+    gradient  shape   checked  by            error    ...
+    dx        (5, 3)  all      complex step  ...  ok
+    dW        (3, 2)  all      complex step  ...  ok
+    db        (2,)    all      complex step  ...  ok
+    """
+    x = to_host(x)
+    check_dx = x.dtype.kind == "f"
+    x = x.astype(np.float64) if check_dx else x
+    if isinstance(layer, Trainer):
+        layer.ensure_built(tuple(x.shape[1:]))
+    elif layer.input_shape is None:
+        layer.build_for(tuple(x.shape[1:]))
+    layer.check_input(x)
+
+    parameters = layer.parameters
+    with in_float64(parameters), end_of(layer, y, loss) as (the_loss, targets):
+        rng = generator(seed)
+        output = layer.forward(x, training)
+        if the_loss is None:
+            dy = rng.standard_normal(output.shape)
+        else:
+            the_loss.check(targets, output.shape)
+            the_loss.forward(targets, output)
+            dy = the_loss.backward()
+
+        def objective() -> Any:
+            """Return the number whose gradient is checked, complex where x or a parameter is."""
+            out = layer.forward(arrays["x"], training)
+            return (dy * out).sum() if the_loss is None else the_loss.forward(targets, out)
+
+        faults, found = run_backward(layer, x, dy, training, check_dx)
+        arrays = {"x": x}
+        rows = []
+        for name, gradient in found.items():
+            parameter = None if name == "dx" else parameters[list(found).index(name) - check_dx]
+            true, entries, method = true_gradient(objective, arrays, parameter, rng, max_entries)
+            shape = x.shape if parameter is None else parameter.shape
+            if gradient.shape != shape:
+                faults.append(f"{name} has the shape {gradient.shape}, its array {shape}")
+                continue
+            rows.append(CheckedGradient(name, shape, len(entries), method, error(gradient.flat[entries], true)))
+    for inner in layer.walk():
+        inner.cache = None
+    return GradientReport(layer.label, tuple(rows), tuple(faults))
+
+
+def run_backward(
+    layer: Layer, x: Array, dy: Array, training: bool, check_dx: bool
+) -> tuple[list[str], dict[str, Array]]:
+    """Run forward and backward once; return what they did that they must not, and the gradients they gave."""
+    faults = []
+    x_before, dy_before = x.copy(), dy.copy()
+    layer.forward(x, training)
+    if not np.array_equal(x, x_before):
+        faults.append("forward wrote into x")
+        x[...] = x_before
+    dx = layer.backward(dy, need_dx=check_dx)
+    if not np.array_equal(dy, dy_before):
+        faults.append("backward wrote into dy")
+        dy[...] = dy_before
+    if not np.array_equal(x, x_before):
+        faults.append("backward wrote into x")
+        x[...] = x_before
+    found = {}
+    if check_dx:
+        if dx is None:
+            faults.append("backward returned None in place of dx")
+            dx = np.full(x.shape, np.nan)
+        found["dx"] = np.array(dx)
+    several = len({id(parameter.owner) for parameter in layer.parameters}) > 1
+    for parameter in layer.parameters:
+        owner = f"{parameter.owner.name or type(parameter.owner).__name__}." if several else ""
+        found[f"{owner}d{parameter.name}"] = parameter.grad.copy()
+    return faults, found
+
+
+def true_gradient(
+    objective: Callable[[], Any],
+    arrays: dict[str, Array],
+    parameter: Parameter | None,
+    rng: np.random.Generator,
+    max_entries: int,
+) -> tuple[Array, Array, str]:
+    """Return the gradient of `objective` by x or a parameter, the flat entries it was taken at, and the method."""
+    original = arrays["x"] if parameter is None else parameter.value
+
+    def put(array: Array) -> None:
+        if parameter is None:
+            arrays["x"] = array
+        else:
+            parameter.bind(array, parameter.grad)
+
+    def along(direction: Array) -> float:
+        """Return the derivative along a direction by central differences."""
+        h = 1e-6
+        put(original + h * direction)
+        plus = float(objective())
+        put(original - h * direction)
+        return (plus - float(objective())) / (2 * h)
+
+    def along_complex(direction: Array) -> float:
+        """Return the derivative along a direction by the complex step."""
+        h = 1e-20
+        put(original + 1j * h * direction)
+        return float(np.imag(objective())) / h
+
+    entries = np.arange(original.size)
+    if original.size > max_entries:
+        entries = np.sort(rng.choice(original.size, max_entries, replace=False))
+    anywhere = rng.standard_normal(original.shape)
+    try:
+        method, derivative = CENTRAL_DIFFERENCES, along
+        by_differences = along(anywhere)
+        if is_analytic(along_complex, anywhere, by_differences):
+            method, derivative = COMPLEX_STEP, along_complex
+        true = np.empty(len(entries))
+        for i, entry in enumerate(entries):
+            direction = np.zeros(original.shape)
+            direction.flat[entry] = 1.0
+            true[i] = derivative(direction)
+    finally:
+        put(original)
+    return true, entries, method
+
+
+def is_analytic(along_complex: Callable[[Array], float], direction: Array, expected: float) -> bool:
+    """Whether forward carries complex numbers through, judged by one direction."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            derivative = along_complex(direction)
+    except (TypeError, np.exceptions.ComplexWarning):
+        return False
+    return abs(derivative - expected) <= 1e-5 * max(abs(expected), 1.0)
+
+
+def error(found: Array, true: Array) -> float:
+    """Return the largest difference, relative to the largest gradient."""
+    if found.size == 0:
+        return 0.0
+    scale = max(float(np.abs(true).max()), float(np.abs(found).max()), FLOOR)
+    return float(np.abs(found - true).max()) / scale
+
+
+@contextmanager
+def in_float64(parameters: list[Parameter]) -> Iterator[None]:
+    """Give the layers float64 copies of their weights on the host; NaN gradients, so that one not written is seen."""
+    kept = [(parameter.value, parameter.grad) for parameter in parameters]
+    try:
+        for parameter in parameters:
+            value = to_host(parameter.value).astype(np.float64)
+            parameter.bind(value, np.full(parameter.shape, np.nan))
+        yield
+    finally:
+        for parameter, (value, grad) in zip(parameters, kept, strict=True):
+            parameter.bind(value, grad)
+
+
+@contextmanager
+def end_of(layer: Layer, y: Any, loss: Any) -> Iterator[tuple[losses.Loss | None, Array]]:
+    """Yield the loss to check with (None for a random upstream gradient) and the targets."""
+    if y is None:
+        if loss is not None:
+            raise ValueError("check.gradients: a loss needs targets; give y as well.")
+        yield None, np.empty(0)
+        return
+    if loss is None:
+        loss = getattr(layer, "loss", None)
+    if loss is None:
+        raise ValueError("check.gradients: targets need a loss; give loss='mse', say, or a compiled model.")
+    chosen = losses.get(loss)
+    if isinstance(layer, Trainer):
+        with layer.on_logits(chosen) as (the_loss, _):
+            yield the_loss, to_host(y)
+    else:
+        yield chosen, to_host(y)

@@ -1,0 +1,304 @@
+"""Layer: what every layer is, and what one's own layer has to be."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynn.backend import Array, array_module, to_host
+from tinynn.initializers import Initializer
+from tinynn.parameter import Parameter
+
+Shape = tuple[int, ...]
+
+
+class ShapeError(ValueError):
+    """An array or a layer's input has another shape than the one expected."""
+
+
+def show_shape(shape: Sequence[int]) -> str:
+    """Return a shape without its batch axis as a reader wants to see it.
+
+    Examples
+    --------
+    >>> show_shape((28, 28)), show_shape(())
+    ('(batch, 28, 28)', '(batch,)')
+    """
+    return "(batch" + "".join(f", {size}" for size in shape) + ("," if not shape else "") + ")"
+
+
+def check_shape(shape: Any, who: str) -> Shape:
+    """Return an input shape given by a user as a tuple, or say what is wrong with it."""
+    sizes = (shape,) if isinstance(shape, int) else shape
+    if not isinstance(sizes, tuple | list) or not all(
+        isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 1 for size in sizes
+    ):
+        raise ValueError(
+            f"{who}: expected the shape of one sample as a tuple of whole numbers from 1 up, such as (784,), "
+            f"got {shape!r}. The batch axis is left out."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+class Layer:
+    """A function with a hand-written derivative.
+
+    One's own layer subclasses this and writes ``forward`` and ``backward``; a layer that learns also writes
+    ``build``, where it asks for its parameters with `add_weight`.
+
+    ==========================  =====================================================================================
+    ``build(input_shape)``      make the parameters, return the shape of the output; both without the batch axis
+    ``forward(x, training)``    return y; keep what backward needs in ``self.cache``
+    ``backward(dy, need_dx)``   take the cache, write the parameters' gradients, return dx
+    ==========================  =====================================================================================
+
+    ``forward`` never writes into x, nor ``backward`` into dy. ``backward`` writes gradients, it does not add to them.
+
+    Parameters
+    ----------
+    name : str, optional
+        How messages and the summary call the layer; by default its class in snake case, numbered in a model.
+    input_shape : tuple of int, optional
+        The shape of one sample; the first layer of a model may say it here.
+
+    Examples
+    --------
+    A layer of one's own without parameters:
+
+    >>> import numpy as np
+    >>> class Square(Layer):
+    ...     def forward(self, x, training=False):
+    ...         y = x * x
+    ...         self.cache = x
+    ...         return y
+    ...     def backward(self, dy, need_dx=True):
+    ...         x = self.take_cache()
+    ...         dx = 2 * x * dy                      # y = x * x
+    ...         return dx
+    >>> square = Square()
+    >>> square(np.array([[1.0, -3.0]]))
+    array([[1., 9.]])
+    >>> square.backward(np.ones((1, 2)))
+    array([[ 2., -6.]])
+    """
+
+    # Defaults on the class, so that a subclass which forgets super().__init__() works too.
+    name: str | None = None
+    given_input_shape: Shape | None = None  # what the user said; build sets input_shape
+    input_shape: Shape | None = None
+    output_shape: Shape | None = None
+    dtype: str = "float32"
+    rng: np.random.Generator | None = None
+    cache: Any = None
+    ends_in_activation = False  # True where ``self.activation`` is the last thing forward does
+
+    def __init__(self, *, name: str | None = None, input_shape: Any = None) -> None:
+        self.name = name
+        if input_shape is not None:
+            self.given_input_shape = check_shape(input_shape, f"{type(self).__name__}: input_shape")
+
+    # What a layer writes -----------------------------------------------------------------------------------------
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Make the parameters for inputs of this shape and return the shape of the outputs.
+
+        The default is for a layer without parameters: it finds the output's shape by a forward pass over one sample
+        of ones.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one sample: without the batch axis.
+
+        Returns
+        -------
+        tuple of int
+            The shape of one sample of the output.
+        """
+        with np.errstate(all="ignore"):
+            y = self.forward(np.ones((1, *input_shape), dtype=self.dtype))
+        self.cache = None
+        return tuple(y.shape[1:])
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Return the output for the batch `x`, and keep in ``self.cache`` what backward needs."""
+        raise TypeError(f"{type(self).__name__} needs a method forward(self, x, training=False) that returns y")
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        """Write the gradient of every parameter and return the gradient of the input.
+
+        Parameters
+        ----------
+        dy : array
+            The gradient of the loss by this layer's output.
+        need_dx : bool, default True
+            False for the first layer of a model, whose input gradient nobody reads.
+        """
+        raise TypeError(f"{type(self).__name__} needs a method backward(self, dy, need_dx=True) that returns dx")
+
+    # What a layer uses -------------------------------------------------------------------------------------------
+
+    def add_weight(self, name: str, shape: Shape, initializer: Initializer) -> None:
+        """Make a parameter: from now on ``self.<name>`` is its value and ``self.d<name>`` its gradient.
+
+        Parameters
+        ----------
+        name : str
+            The short name in the formulas: ``"W"``, ``"b"``.
+        shape : tuple of int
+        initializer : Initializer
+        """
+        rng = self.rng if self.rng is not None else np.random.default_rng()
+        parameter = Parameter(self, name, initializer(shape, rng, self.dtype))
+        self.own_parameters.append(parameter)
+
+    def take_cache(self) -> Any:
+        """Return what forward kept, and forget it: one backward for each forward.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no forward since the last backward.
+        """
+        cache = self.cache
+        if cache is None:
+            raise RuntimeError(
+                f"{self.label}: backward was called without a forward before it. "
+                "Call forward first; each forward allows one backward."
+            )
+        self.cache = None
+        return cache
+
+    def need_axes(self, input_shape: Shape, axes: int, meaning: str) -> None:
+        """Raise ShapeError unless a sample has at least this many axes."""
+        if len(input_shape) < axes:
+            raise ShapeError(
+                f"{self.label} expected an input of shape {meaning}, got {show_shape(input_shape)}."
+            )
+
+    # What others use ---------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Array, training: bool = False) -> Array:
+        """Return forward(x), building the layer at its first use and checking the shape of `x`."""
+        array_module(x)
+        if self.input_shape is None:
+            self.build_for(tuple(x.shape[1:]))
+        self.check_input(x)
+        return self.forward(x, training)
+
+    def build_for(self, input_shape: Shape) -> Shape:
+        """Build the layer and note the shapes; what a container calls."""
+        output_shape = self.build(input_shape)
+        self.input_shape = input_shape
+        self.output_shape = output_shape
+        return output_shape
+
+    def check_input(self, x: Array) -> None:
+        """Raise ShapeError unless `x` is a batch of the inputs this layer was built for."""
+        expected = self.input_shape
+        if expected is None or tuple(x.shape[1:]) == expected and x.ndim > 0:
+            return
+        message = f"{self.label} expected an input of shape {show_shape(expected)}, got {tuple(x.shape)}."
+        if tuple(x.shape) == expected:
+            message += " That is one sample; make it a batch of one with x[None]."
+        elif len(x.shape) > 1 and math.prod(x.shape[1:]) == math.prod(expected):
+            message += f" Reshape it with x.reshape(len(x), {', '.join(map(str, expected))})."
+        elif len(x.shape) != len(expected) + 1:
+            message += f" The input must have {len(expected) + 1} axes, this one has {len(x.shape)}."
+        raise ShapeError(message)
+
+    def swap_activation(self, activation: Layer) -> Layer | None:
+        """Put `activation` in the place of the one this layer ends in and return the old one; None if it has none."""
+        if not self.ends_in_activation:
+            return None
+        old: Layer = self.__dict__["activation"]
+        self.__dict__["activation"] = activation
+        return old
+
+    @property
+    def label(self) -> str:
+        """The layer's name and class, for messages."""
+        kind = type(self).__name__
+        return f"{self.name} ({kind})" if self.name else kind
+
+    @property
+    def default_name(self) -> str:
+        """The class's name in snake case, as Keras does: ``dense``, ``conv2d``, ``re_lu``."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    @property
+    def own_parameters(self) -> list[Parameter]:
+        """The parameters made by this layer itself, in order."""
+        found: list[Parameter] = self.__dict__.setdefault("_own_parameters", [])
+        return found
+
+    @property
+    def children(self) -> list[Layer]:
+        """The layers kept in this layer's attributes (an activation, the layers of a container), in order."""
+        found: list[Layer] = []
+        for value in vars(self).values():
+            members = value if isinstance(value, list | tuple) else (value,)
+            found += [member for member in members if isinstance(member, Layer)]
+        return found
+
+    def walk(self) -> Iterator[Layer]:
+        """Yield this layer and every layer inside it, outer before inner."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """All parameters, this layer's own first, then those of the layers inside it."""
+        return [parameter for layer in self.walk() for parameter in layer.own_parameters]
+
+    def count_params(self) -> int:
+        """Return how many numbers this layer learns."""
+        return sum(parameter.size for parameter in self.parameters)
+
+    def get_weights(self) -> list[Array]:
+        """Return copies of the parameters as NumPy arrays, in Keras's order and layout."""
+        return [to_host(parameter.value).copy() for parameter in self.parameters]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Write the parameters, all of them or none.
+
+        Parameters
+        ----------
+        weights : sequence of array
+            In the order and layout of `get_weights`, which are Keras's.
+
+        Raises
+        ------
+        ValueError
+            If the number of arrays, a shape or a kind of number is wrong; nothing has been changed then.
+        """
+        parameters = self.parameters
+        if self.input_shape is None:
+            raise RuntimeError(f"{self.label} has no weights yet: build it first, so that shapes are known.")
+        if len(weights) != len(parameters):
+            raise ValueError(
+                f"{self.label}: set_weights expected {len(parameters)} arrays, got {len(weights)}. "
+                f"The shapes are {[parameter.shape for parameter in parameters]}."
+            )
+        arrays = [to_host(weight) for weight in weights]
+        for position, (parameter, array) in enumerate(zip(parameters, arrays, strict=True)):
+            where = f"{self.label}: set_weights, array {position}, {parameter.name} of {parameter.owner.label}"
+            if array.shape != parameter.shape:
+                raise ValueError(
+                    f"{where}: expected the shape {parameter.shape}, got {array.shape}. No weight was changed."
+                )
+            if array.dtype.kind not in "fiu":
+                raise ValueError(f"{where}: expected numbers, got {array.dtype}. No weight was changed.")
+        for parameter, array in zip(parameters, arrays, strict=True):
+            xp = array_module(parameter.value)
+            parameter.value[...] = xp.asarray(array, dtype=parameter.value.dtype)
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        shapes = "" if self.input_shape is None else f" {self.input_shape} -> {self.output_shape}"
+        return f"<{type(self).__name__}{name}{shapes}>"

@@ -1,0 +1,109 @@
+"""Dense: the fully connected layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinynn import initializers
+from tinynn.backend import Array, array_module
+from tinynn.layers import activations
+from tinynn.layers.base import Layer, Shape
+
+
+class Dense(Layer):
+    """Fully connected layer: y = activation(x W + b).
+
+    Shapes   x (..., I), W (I, O), b (O,), y (..., O)       I inputs, O outputs
+    Starts   W Glorot uniform, b zero
+    Backward da = dy activation'(a), db = sum da, dW = x^T da, dx = da W^T
+             sums run over the batch and every other axis but the last     (Rumelhart, Hinton & Williams 1986)
+
+    Parameters
+    ----------
+    units : int
+        The number of outputs, O.
+    activation : str or Layer, optional
+        ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"softmax"``, or an activation layer; none by default.
+    use_bias : bool, default True
+    kernel_initializer : str or Initializer, default "glorot_uniform"
+    bias_initializer : str or Initializer, default "zeros"
+    **options
+        ``name`` and ``input_shape``, as for every `Layer`.
+
+    Raises
+    ------
+    ValueError
+        If `units` is not a whole number from 1 up, or a name is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dense = Dense(2, kernel_initializer="ones")
+    >>> x = np.array([[1.0, 2.0, 3.0]])
+    >>> dense(x)
+    array([[6., 6.]])
+    >>> dense.backward(np.array([[1.0, 10.0]]))
+    array([[11., 11., 11.]])
+    >>> dense.dW
+    array([[ 1., 10.],
+           [ 2., 20.],
+           [ 3., 30.]], dtype=float32)
+    """
+
+    W: Array
+    dW: Array
+    b: Array
+    db: Array
+    ends_in_activation = True
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
+            raise ValueError(f"{self.label}: units must be a whole number from 1 up, got {units!r}")
+        self.units = units
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Make W and b."""
+        self.need_axes(input_shape, 1, "(batch, ..., inputs)")
+        self.add_weight("W", (input_shape[-1], self.units), self.kernel_initializer)
+        if self.use_bias:
+            self.add_weight("b", (self.units,), self.bias_initializer)
+        return self.activation.build_for((*input_shape[:-1], self.units))
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Return activation(x W + b)."""
+        xp = array_module(x)
+        rows = x.reshape(-1, x.shape[-1])         # (..., I) -> (N, I): one product, however many axes
+        z = xp.matmul(rows, self.W).reshape(*x.shape[:-1], self.units)
+        a = z + self.b if self.use_bias else z
+        y = self.activation.forward(a, training)
+        self.cache = x                            # dW needs the input
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        """Write dW and db, return dx."""
+        xp = array_module(dy)
+        x = self.take_cache()
+        da = self.activation.backward(dy)         # y = activation(a)
+        dz = da                                   # a = z + b
+        rows = x.reshape(-1, x.shape[-1])         # (..., I) -> (N, I)
+        drows = dz.reshape(-1, self.units)        # (..., O) -> (N, O)
+        if self.use_bias:
+            drows.sum(axis=0, out=self.db)        # a = z + b: b reaches every row
+        xp.matmul(rows.T, drows, out=self.dW)     # z = x W
+        if not need_dx:
+            return None
+        dx = xp.matmul(drows, self.W.T).reshape(x.shape)  # z = x W
+        return dx

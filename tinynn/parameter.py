@@ -1,0 +1,106 @@
+"""Parameter: one array a layer learns. Arena: the two flat vectors all of them live in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tinynn.backend import Array
+
+
+class Parameter:
+    """One array that a layer learns, and its gradient.
+
+    The layer reads both as plain attributes, ``self.W`` and ``self.dW``, so that its formulas look as they do in a
+    book; the Parameter behind them keeps name and shape, and knows where to put the views.
+
+    Parameters
+    ----------
+    owner : Layer
+        The layer whose attributes `name` and ``d`` + `name` show the value and the gradient.
+    name : str
+        The short name in the formulas: ``"W"``, ``"b"``.
+    value : array
+        The initial value.
+    """
+
+    def __init__(self, owner: Any, name: str, value: Array) -> None:
+        self.owner = owner
+        self.name = name
+        self.shape: tuple[int, ...] = value.shape
+        self.size: int = math.prod(self.shape)
+        self.in_arena = False
+        self.bind(value, value * 0)
+
+    def bind(self, value: Array, grad: Array) -> None:
+        """Make `value` and `grad` the arrays that the owner computes with."""
+        self.value = value
+        self.grad = grad
+        setattr(self.owner, self.name, value)
+        setattr(self.owner, f"d{self.name}", grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"
+
+
+class Arena:
+    """All parameters of a model in one flat vector, all gradients in another, in the order of the layers.
+
+    An optimizer is then a formula on two flat vectors, a norm one sum, a copy of the weights one copy. The layers
+    keep views: ``dense.W`` is a piece of ``arena.values``. Making the arena is the only time a view is bound; from
+    then on values are written in place.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+        In the order of the layers. Their values are copied in.
+    dtype : str
+        The model's dtype.
+    xp : module
+        ``numpy`` or ``cupy``: the library of the model's device.
+
+    Attributes
+    ----------
+    values, grads : array of shape (number of parameters,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinynn.layers import Dense
+    >>> dense = Dense(2, kernel_initializer="ones")
+    >>> dense.build((3,))
+    (2,)
+    >>> arena = Arena(dense.parameters, "float32", np)
+    >>> arena.values
+    array([1., 1., 1., 1., 1., 1., 0., 0.], dtype=float32)
+    >>> arena.values[:] = 5     # the layer sees it: W is a view
+    >>> dense.W[0]
+    array([5., 5.], dtype=float32)
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], dtype: str, xp: Any) -> None:
+        self.xp = xp
+        self.parameters = list(parameters)
+        size = sum(parameter.size for parameter in self.parameters)
+        self.values: Array = xp.empty(size, dtype=dtype)
+        self.grads: Array = xp.zeros(size, dtype=dtype)
+        start = 0
+        for parameter in self.parameters:
+            stop = start + parameter.size
+            value = self.values[start:stop].reshape(parameter.shape)
+            grad = self.grads[start:stop].reshape(parameter.shape)
+            value[...] = xp.asarray(parameter.value)
+            parameter.bind(value, grad)
+            parameter.in_arena = True
+            start = stop
+
+    @property
+    def size(self) -> int:
+        """How many numbers are learned."""
+        return int(self.values.size)
+
+    def new_slot(self) -> Array:
+        """Return a vector of zeros as long as the arena: an optimizer's memory."""
+        slot: Array = self.xp.zeros_like(self.values)
+        return slot

@@ -1,0 +1,232 @@
+"""Sequential: layers one after another. Forward goes down the list, backward up."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+from tinynn.backend import Array, Device
+from tinynn.layers.activations import Activation
+from tinynn.layers.base import Layer, Shape, ShapeError
+from tinynn.layers.input import Input
+from tinynn.training import Trainer
+
+
+class Sequential(Trainer):
+    """A model whose layers come one after another; itself a layer.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The first entry may be an `Input`.
+    name : str, optional
+    device, seed, dtype
+        Where the model lives, what its random numbers come from, and its numbers' kind; see `Trainer`.
+
+    Raises
+    ------
+    ValueError
+        If a layer stands in the model twice, or an output does not fit the next layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinynn.layers import Dense, Input
+    >>> model = Sequential([Input((2,)), Dense(8, activation="tanh"), Dense(1, activation="sigmoid")], seed=2)
+    >>> model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
+    >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = np.array([[0], [1], [1], [0]])                          # exclusive or
+    >>> history = model.fit(x, y, epochs=1000, verbose=0)
+    >>> (model.predict(x) > 0.5).astype(int).ravel()
+    array([0, 1, 1, 0])
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer | Input] = (),
+        *,
+        name: str | None = None,
+        device: str | Device | None = None,
+        seed: int | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(name=name, device=device, seed=seed, dtype=dtype)
+        self.layers: list[Layer] = []
+        for layer in layers:
+            self.add(layer)
+
+    def add(self, layer: Layer | Input) -> None:
+        """Put `layer` at the end.
+
+        Raises
+        ------
+        TypeError
+            If it is no layer.
+        ValueError
+            If it stands in the model already.
+        RuntimeError
+            If the model has its weights already.
+        """
+        if isinstance(layer, Input):
+            if self.layers or self.given_input_shape is not None:
+                raise ValueError(f"{self.label}: Input must come first and once; it is entry {len(self.layers)}.")
+            self.given_input_shape = layer.shape
+            return
+        if not isinstance(layer, Layer):
+            hint = ""
+            if isinstance(layer, type) and issubclass(layer, Layer | Input):
+                hint = f" Write {layer.__name__}(...) with its arguments, to make one."
+            raise TypeError(f"{self.label}: expected a layer, got {layer!r:.60}.{hint}")
+        if self.arena is not None:
+            raise RuntimeError(
+                f"{self.label} has its weights already and cannot grow; add layers before build, summary or fit, or "
+                "make a new model."
+            )
+        check_signatures(layer)
+        inside = {id(member) for mine in self.layers for member in mine.walk()}
+        if any(id(member) in inside for member in layer.walk()):
+            raise ValueError(
+                f"{self.label}: the layer {layer.label} stands in the model already. A layer keeps one cache and one "
+                "gradient, so it can be used once; make a second layer instead."
+            )
+        if not self.layers and self.given_input_shape is None:
+            self.given_input_shape = layer.given_input_shape
+        taken = {mine.name for mine in self.layers}
+        if layer.name is None:
+            base, number = layer.default_name, 0
+            layer.name = base
+            while layer.name in taken:
+                number += 1
+                layer.name = f"{base}_{number}"
+        elif layer.name in taken:
+            raise ValueError(f"{self.label}: two layers are called {layer.name!r}; names must differ.")
+        self.layers.append(layer)
+
+    def connect(self, input_shape: Shape) -> Shape:
+        """Build the layers for inputs of this shape, each on the output of the one before."""
+        if not self.layers:
+            raise ValueError(f"{self.label} has no layers; add at least one.")
+        shape = input_shape
+        before = "the model's input"
+        for layer in self.layers:
+            try:
+                shape = layer.build_for(shape)
+            except ShapeError as error:
+                raise ShapeError(f"{error} It comes from {before}.") from None
+            before = layer.label
+        learning = (i for i, layer in enumerate(self.layers) if layer.parameters)
+        self.first_learning = next(learning, len(self.layers))
+        return shape
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Return the output of the last layer."""
+        if self.input_shape is None:
+            self.ensure_built(who="forward")
+        self.check_input(x)
+        before: Layer | None = None
+        for layer in self.layers:
+            y = layer.forward(x, training)
+            if layer.output_shape is not None and tuple(y.shape[1:]) != layer.output_shape:
+                raise ShapeError(
+                    f"{layer.label}: forward returned the shape {tuple(y.shape)}, but for inputs of shape "
+                    f"{tuple(x.shape)} build promised (batch, *{layer.output_shape})."
+                )
+            x = y
+        return x
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        """Write the gradients of all parameters and return dx.
+
+        Without `need_dx` it ends at the first layer that learns: nobody reads what goes further down.
+        """
+        first = 0 if need_dx else self.first_learning
+        for i in reversed(range(first, len(self.layers))):
+            layer = self.layers[i]
+            dx = layer.backward(dy, need_dx or i > first)
+            if need_dx or i > first:
+                expected = (len(dy), *(layer.input_shape or ()))
+                if dx is None or tuple(dx.shape) != expected:
+                    got = "None" if dx is None else f"the shape {tuple(dx.shape)}"
+                    raise ShapeError(
+                        f"{layer.label}: backward returned {got}, expected dx of its input's shape {expected}."
+                    )
+                dy = dx
+        for layer in self.layers[:first]:
+            layer.cache = None
+        return dy if need_dx else None
+
+    def swap_activation(self, activation: Layer) -> Layer | None:
+        """Put `activation` in the place of the one the model ends in and return the old one; None if it has none."""
+        last = self.layers[-1]
+        if isinstance(last, Activation):
+            activation.name = last.name
+            self.layers[-1] = activation
+            return last
+        return last.swap_activation(activation)
+
+    def summary(self) -> None:
+        """Print a table of the layers: output shapes, parameters, and the memory of values and gradients.
+
+        Examples
+        --------
+        >>> from tinynn.layers import Dense, Input
+        >>> Sequential([Input((784,)), Dense(784, activation="relu"), Dense(10, activation="softmax")]).summary()
+        sequential  input (batch, 784)  float32 on ...
+        ┏━━━━━━━━━━━━━━━━━┳...
+        """
+        from rich.console import Console
+        from rich.table import Table
+
+        arena = self.ensure_built(who="summary")
+        table = Table()
+        table.add_column("Layer (type)")
+        table.add_column("Output shape")
+        table.add_column("Parameters", justify="right")
+        table.add_column("Memory", justify="right")
+        size = arena.values.itemsize
+        for layer in self.layers:
+            count = layer.count_params()
+            shape = ("batch", *(layer.output_shape or ()))
+            table.add_row(
+                layer.label, f"({', '.join(map(str, shape))})", f"{count:,}", show_bytes(2 * count * size)
+            )
+        console = Console()
+        shape = ("batch", *(self.input_shape or ()))
+        console.print(
+            f"{self.name or self.default_name}  input ({', '.join(map(str, shape))})  "
+            f"{self.dtype} on {self.device.name}",
+            highlight=False,
+        )
+        console.print(table)
+        console.print(
+            f"Parameters: {arena.size:,}  Memory of values and gradients: {show_bytes(2 * arena.size * size)}",
+            highlight=False,
+        )
+
+
+def show_bytes(count: int) -> str:
+    """Return a number of bytes for people.
+
+    Examples
+    --------
+    >>> show_bytes(800), show_bytes(5_000_000)
+    ('800 B', '4.8 MiB')
+    """
+    value, unit = float(count), "B"
+    for bigger in ("KiB", "MiB", "GiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, bigger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def check_signatures(layer: Layer) -> None:
+    """Raise TypeError if a layer's forward or backward cannot be called as a model calls it."""
+    for method, arguments in (("forward", ("x", "training")), ("backward", ("dy", "need_dx"))):
+        try:
+            inspect.signature(getattr(layer, method)).bind(*arguments)
+        except TypeError:
+            wanted = "(self, x, training=False)" if method == "forward" else "(self, dy, need_dx=True)"
+            raise TypeError(
+                f"{layer.label}: a model calls {method}{wanted}; give the method these parameters."
+            ) from None
