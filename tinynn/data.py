@@ -91,7 +91,7 @@ def check_array(x: Any, who: str, name: str) -> Array:
                 f"{who}: {name} holds {int(wrong.sum())} NaN or infinite values, the first at {name}[{place}] "
                 f"= {float(x[place])}. Clean the data first, for example with numpy.nan_to_num."
             )
-    return x  # type: ignore[no-any-return]
+    return x
 
 
 def check_count(value: Any, who: str) -> int:
@@ -101,9 +101,7 @@ def check_count(value: Any, who: str) -> int:
     return int(value)
 
 
-def split(
-    x: Array, y: Array, part: float, rng: np.random.Generator
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+def split(x: Array, y: Array, part: float, rng: np.random.Generator) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Split off a random part for validation.
 
     Parameters

@@ -158,9 +158,9 @@ class CategoricalCrossentropy(LogitLoss):
         t, p, B = self.take_cache()
         if self.from_logits:
             T = t.sum(axis=-1, keepdims=True)     # 1 for one-hot targets
-            dz: Array = (p * T - t) / B           # L = sum t (log sum exp z - z) / B
+            dz = (p * T - t) / B           # L = sum t (log sum exp z - z) / B
             return dz
-        dp: Array = -t / p / B                    # L = -sum t log p / B
+        dp = -t / p / B                    # L = -sum t log p / B
         return dp
 
 
@@ -241,10 +241,10 @@ class SparseCategoricalCrossentropy(LogitLoss):
         if self.from_logits:
             dz = p / B
             dz[here] -= 1 / B                     # L = sum (log sum exp z - z_k) / B
-            return dz.reshape(shape)              # type: ignore[no-any-return]
+            return dz.reshape(shape)
         dp = xp.zeros_like(p)
         dp[here] = -1 / p[here] / B               # L = -sum log p_k / B
-        return dp.reshape(shape)                  # type: ignore[no-any-return]
+        return dp.reshape(shape)
 
 
 class BinaryCrossentropy(LogitLoss):
@@ -302,9 +302,9 @@ class BinaryCrossentropy(LogitLoss):
         """Return dz or dp."""
         t, p, N = self.take_cache()
         if self.from_logits:
-            dz: Array = (p - t) / N               # L = sum (max(z, 0) - z t + log(1 + exp(-|z|))) / N
+            dz = (p - t) / N               # L = sum (max(z, 0) - z t + log(1 + exp(-|z|))) / N
             return dz
-        dp: Array = (p - t) / (p * (1 - p)) / N   # L = -sum (t log p + (1 - t) log(1 - p)) / N
+        dp = (p - t) / (p * (1 - p)) / N   # L = -sum (t log p + (1 - t) log(1 - p)) / N
         return dp
 
 
@@ -331,7 +331,7 @@ class MeanSquaredError(Loss):
     def backward(self) -> Array:
         """Return dy."""
         e = self.take_cache()
-        dy: Array = 2 * e / e.size                # L = sum e^2 / N
+        dy = 2 * e / e.size                # L = sum e^2 / N
         return dy
 
 

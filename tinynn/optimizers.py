@@ -21,6 +21,11 @@ from tinynn.parameter import Arena
 
 BLOCK = 1 << 15  # numbers; a few vectors of them in float32 fit a core's second-level cache
 
+# Averages of gradients that have become zero decay into numbers below 1e-38, which processors divide at half speed.
+# Long before, they have stopped to matter beside epsilon; every so many steps what is below TINY becomes zero.
+TINY = 1e-30
+FLUSH_EVERY = 100
+
 
 class Optimizer:
     """Base class of the optimizers.
@@ -52,9 +57,7 @@ class Optimizer:
 
     def __init__(self, learning_rate: float) -> None:
         if not isinstance(learning_rate, int | float | np.floating) or not 0 <= learning_rate < math.inf:
-            raise ValueError(
-                f"{type(self).__name__}: learning_rate must be a number from 0 up, got {learning_rate!r}"
-            )
+            raise ValueError(f"{type(self).__name__}: learning_rate must be a number from 0 up, got {learning_rate!r}")
         self.learning_rate = float(learning_rate)
         self.iterations = 0
         self.slots: dict[str, Array] = {}
@@ -86,6 +89,9 @@ class Optimizer:
         block = BLOCK if array_module(arena.values) is np else max(arena.size, 1)
         for start in range(0, arena.size, block):
             self.update(*(vector[start : start + block] for vector in vectors))
+        if self.iterations % FLUSH_EVERY == 0:
+            for slot in self.slots.values():
+                slot *= abs(slot) >= TINY
 
     def __repr__(self) -> str:
         hidden = ("arena", "iterations", "slot_names", "slots")

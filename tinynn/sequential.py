@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 from tinynn.backend import Array, Device
 from tinynn.layers.activations import Activation
@@ -55,8 +56,12 @@ class Sequential(Trainer):
         for layer in layers:
             self.add(layer)
 
-    def add(self, layer: Layer | Input) -> None:
+    def add(self, layer: Any) -> None:
         """Put `layer` at the end.
+
+        Parameters
+        ----------
+        layer : Layer or Input
 
         Raises
         ------
@@ -123,7 +128,6 @@ class Sequential(Trainer):
         if self.input_shape is None:
             self.ensure_built(who="forward")
         self.check_input(x)
-        before: Layer | None = None
         for layer in self.layers:
             y = layer.forward(x, training)
             if layer.output_shape is not None and tuple(y.shape[1:]) != layer.output_shape:
@@ -134,7 +138,7 @@ class Sequential(Trainer):
             x = y
         return x
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write the gradients of all parameters and return dx.
 
         Without `need_dx` it ends at the first layer that learns: nobody reads what goes further down.
@@ -187,9 +191,7 @@ class Sequential(Trainer):
         for layer in self.layers:
             count = layer.count_params()
             shape = ("batch", *(layer.output_shape or ()))
-            table.add_row(
-                layer.label, f"({', '.join(map(str, shape))})", f"{count:,}", show_bytes(2 * count * size)
-            )
+            table.add_row(layer.label, f"({', '.join(map(str, shape))})", f"{count:,}", show_bytes(2 * count * size))
         console = Console()
         shape = ("batch", *(self.input_shape or ()))
         console.print(

@@ -245,7 +245,7 @@ class Trainer(Layer):
         FloatingPointError
             If the loss becomes NaN or infinite; the message has the step and what to try.
         """
-        optimizer, loss = self.need_compiled("fit")
+        optimizer, _ = self.need_compiled("fit")
         batch_size = data.check_count(batch_size, "fit: batch_size")
         epochs = data.check_count(epochs, "fit: epochs")
         if verbose not in ("auto", 0, 1, 2):
@@ -262,9 +262,7 @@ class Trainer(Layer):
         bar = [ProgressBar(live=None if verbose in ("auto", 1) else False)] if verbose else []
         watchers = Watchers([*bar, *(callbacks or ()), history])
         steps = math.ceil(len(x) / batch_size)
-        watchers.begin(
-            self, {"epochs": epochs, "steps": steps, "samples": len(x), "verbose": 0 if verbose == 0 else 1}
-        )
+        watchers.begin(self, {"epochs": epochs, "steps": steps, "samples": len(x), "verbose": 0 if verbose == 0 else 1})
         self.stop_training = False
         try:
             with interrupt_after_batch(self, history):
@@ -426,9 +424,7 @@ class Trainer(Layer):
         x = data.check_array(x, "predict", "x")
         self.check_input(x)
         x = to_device(x, self.device)
-        y = [
-            to_host(self.forward(x_batch)) for x_batch, _ in data.batches(x, x, batch_size, self.dtype)
-        ]
+        y = [to_host(self.forward(x_batch)) for x_batch, _ in data.batches(x, x, batch_size, self.dtype)]
         self.forget()
         return y[0] if len(y) == 1 else np.concatenate(y)
 
@@ -447,7 +443,7 @@ class Trainer(Layer):
             raise ValueError("fit: give validation_split or validation_data, not both.")
         if not isinstance(given, tuple | list) or len(given) != 2:
             raise ValueError(f"fit: validation_data must be a tuple (x, y), got {type(given).__name__}.")
-        return data.check_pair(*given, "fit: validation_data")
+        return data.check_pair(given[0], given[1], "fit: validation_data")
 
     def _prepare(self, x: Array, y: Array, who: str) -> tuple[Array, Array]:
         """Check data against the model and the loss, and move them to the device."""
@@ -517,15 +513,11 @@ class Watchers:
     def __init__(self, callbacks: Sequence[Any]) -> None:
         for callback in callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(
-                    f"fit: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}."
-                )
+                raise TypeError(f"fit: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}.")
         self.all: list[Callback] = list(callbacks)
         self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)]
         others = [callback for callback in self.all if not isinstance(callback, ProgressBar)]
-        self.at_batch_begin = [
-            callback for callback in others if overrides(callback, "on_train_batch_begin")
-        ]
+        self.at_batch_begin = [callback for callback in others if overrides(callback, "on_train_batch_begin")]
         self.at_batch_end = [callback for callback in others if overrides(callback, "on_train_batch_end")]
 
     def begin(self, model: Trainer, params: dict[str, Any]) -> None:

@@ -93,7 +93,11 @@ class GradientReport:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
         verdict = "every gradient is right" if self.ok else "NOT RIGHT"
         return "\n".join(
-            [f"{self.subject}: {verdict}", *(line.rstrip() for line in lines), *map("also: {}".format, self.faults)]
+            [
+                f"{self.subject}: {verdict}",
+                *(line.rstrip() for line in lines),
+                *map("also: {}".format, self.faults),
+            ]
         )
 
 

@@ -11,6 +11,7 @@ import math
 import os
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def load_idx(path: str | os.PathLike[str]) -> Array:
             shape = tuple(int.from_bytes(header[4 * i : 4 * i + 4], "big") for i in range(axes))
             dtype = np.dtype(KINDS[magic[2]])
             promised = math.prod(shape) * dtype.itemsize
-            content = read_at_most(stream, promised + 1)
+            content = read_at_most(cast(IO[bytes], stream), promised + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise IdxError(f"{path} is truncated or corrupted: {error}. Get the file again.") from None
     if len(content) != promised:
@@ -82,11 +83,11 @@ def load_idx(path: str | os.PathLike[str]) -> Array:
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def read_at_most(stream: gzip.GzipFile | object, limit: int) -> bytearray:
+def read_at_most(stream: IO[bytes], limit: int) -> bytearray:
     """Read up to `limit` bytes, a piece at a time: a header that lies cannot make us reserve its lie."""
     content = bytearray()
     while len(content) < limit:
-        piece = stream.read(min(1 << 20, limit - len(content)))  # type: ignore[attr-defined]
+        piece = stream.read(min(1 << 20, limit - len(content)))
         if not piece:
             break
         content += piece

@@ -53,7 +53,7 @@ def read(name: str, folder: Path = FILES) -> Array:
     array = load_idx(folder / f"{name}.gz")
     header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
     digest = hashlib.sha256(header)
-    digest.update(array)
+    digest.update(array.data)
     if digest.hexdigest() != SHA256[name]:
         raise ValueError(
             f"{folder / name}.gz is not the original MNIST file: its SHA-256 is {digest.hexdigest()}, expected "

@@ -39,7 +39,7 @@ class Linear(Activation):
         self.cache = ()
         return y
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
         self.take_cache()
         dx = dy                                   # y = x
@@ -65,7 +65,7 @@ class Tanh(Activation):
         self.cache = y                            # the derivative is a function of y alone
         return y
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
         y = self.take_cache()
         dx = dy * (1 - y * y)                     # y = tanh(x)
@@ -95,7 +95,7 @@ class Sigmoid(Activation):
         self.cache = y
         return y
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
         y = self.take_cache()
         dx = dy * y * (1 - y)                     # y = 1 / (1 + exp(-x))
@@ -121,7 +121,7 @@ class ReLU(Activation):
         self.cache = y
         return y
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
         y = self.take_cache()
         dx = dy * (y > 0)                         # y = max(x, 0): y > 0 where x > 0
@@ -165,7 +165,7 @@ class Softmax(Activation):
         self.cache = y
         return y
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
         y = self.take_cache()
         c = (dy * y).sum(axis=self.axis, keepdims=True)

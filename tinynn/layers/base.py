@@ -128,7 +128,7 @@ class Layer:
         """Return the output for the batch `x`, and keep in ``self.cache`` what backward needs."""
         raise TypeError(f"{type(self).__name__} needs a method forward(self, x, training=False) that returns y")
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write the gradient of every parameter and return the gradient of the input.
 
         Parameters
@@ -137,6 +137,11 @@ class Layer:
             The gradient of the loss by this layer's output.
         need_dx : bool, default True
             False for the first layer of a model, whose input gradient nobody reads.
+
+        Returns
+        -------
+        array or None
+            dx, of the shape of x; None without `need_dx`.
         """
         raise TypeError(f"{type(self).__name__} needs a method backward(self, dy, need_dx=True) that returns dx")
 
@@ -200,7 +205,7 @@ class Layer:
     def check_input(self, x: Array) -> None:
         """Raise ShapeError unless `x` is a batch of the inputs this layer was built for."""
         expected = self.input_shape
-        if expected is None or tuple(x.shape[1:]) == expected and x.ndim > 0:
+        if expected is None or (tuple(x.shape[1:]) == expected and x.ndim > 0):
             return
         message = f"{self.label} expected an input of shape {show_shape(expected)}, got {tuple(x.shape)}."
         if tuple(x.shape) == expected:

@@ -85,25 +85,27 @@ class Dense(Layer):
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return activation(x W + b)."""
         xp = array_module(x)
-        rows = x.reshape(-1, x.shape[-1])         # (..., I) -> (N, I): one product, however many axes
-        z = xp.matmul(rows, self.W).reshape(*x.shape[:-1], self.units)
-        a = z + self.b if self.use_bias else z
+        x2 = x.reshape(-1, x.shape[-1])           # (..., I) -> (N, I): one product, however many axes
+        z2 = xp.matmul(x2, self.W)                # (N, I) (I, O) -> (N, O)
+        a2 = z2 + self.b if self.use_bias else z2
+        a = a2.reshape(*x.shape[:-1], self.units)  # (N, O) -> (..., O)
         y = self.activation.forward(a, training)
         self.cache = x                            # dW needs the input
         return y
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write dW and db, return dx."""
         xp = array_module(dy)
         x = self.take_cache()
+        x2 = x.reshape(-1, x.shape[-1])
         da = self.activation.backward(dy)         # y = activation(a)
-        dz = da                                   # a = z + b
-        rows = x.reshape(-1, x.shape[-1])         # (..., I) -> (N, I)
-        drows = dz.reshape(-1, self.units)        # (..., O) -> (N, O)
+        da2 = da.reshape(-1, self.units)          # a = a2 in the shape of y
         if self.use_bias:
-            drows.sum(axis=0, out=self.db)        # a = z + b: b reaches every row
-        xp.matmul(rows.T, drows, out=self.dW)     # z = x W
+            db = da2.sum(axis=0, out=self.db)     # a2 = z2 + b: b reaches every row
+        dz2 = da2                                 # a2 = z2 + b
+        dW = xp.matmul(x2.T, dz2, out=self.dW)    # z2 = x2 W
         if not need_dx:
             return None
-        dx = xp.matmul(drows, self.W.T).reshape(x.shape)  # z = x W
+        dx2 = xp.matmul(dz2, self.W.T)            # z2 = x2 W
+        dx = dx2.reshape(x.shape)                 # x2 = x in rows
         return dx

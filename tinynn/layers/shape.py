@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from tinynn.backend import Array
 from tinynn.layers.base import Layer, Shape
@@ -30,7 +31,7 @@ class Flatten(Layer):
         self.cache = x.shape
         return y
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
         shape = self.take_cache()
         dx = dy.reshape(shape)                    # y = x in rows

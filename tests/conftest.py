@@ -1,0 +1,49 @@
+"""What all tests share: hypothesis profiles, and the devices that a test runs on."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.guard import FakeCuPy
+from tinynn.backend import Device, choose_device
+
+quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+settings.register_profile("ci", max_examples=15, deadline=None, derandomize=True, suppress_health_check=quiet)
+settings.register_profile("long", max_examples=1000, deadline=None, suppress_health_check=quiet)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture
+def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> FakeCuPy:
+    """CuPy pretended on the CPU, which refuses to mix host and device arrays."""
+    module = FakeCuPy()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+@pytest.fixture(params=["cpu", "pretended", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> Device:
+    """Every device there is; a test that takes it runs on each."""
+    if request.param == "pretended":
+        request.getfixturevalue("fake_cupy")
+        return choose_device("cuda")
+    try:
+        return choose_device(request.param)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def no_device_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests say themselves which device they want."""
+    monkeypatch.delenv("TINYNN_DEVICE", raising=False)

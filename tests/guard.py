@@ -1,0 +1,159 @@
+"""A pretended CuPy, so that code which would fail on a GPU fails on a machine without one.
+
+``GuardArray`` computes with NumPy and refuses what CuPy refuses: to be turned into a NumPy array by itself, to meet a
+NumPy array in an operation, and functions and methods that CuPy has not. It counts what would make the host wait.
+
+``FakeCuPy`` stands in for the module; `tests/cupy_names.txt` lists the names that CuPy 13 and CuPy 14 have in common.
+"""
+
+from __future__ import annotations
+
+import operator
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CUPY_NAMES = frozenset((Path(__file__).parent / "cupy_names.txt").read_text().split())
+METHODS = ("reshape", "astype", "sum", "max", "min", "argmax", "mean", "copy", "ravel", "transpose", "all", "any")
+ATTRIBUTES = ("shape", "ndim", "size", "dtype", "itemsize", "nbytes", "T")
+BINARY = ("add", "sub", "mul", "truediv", "pow", "matmul", "mod", "floordiv", "lt", "le", "gt", "ge", "eq", "ne", "and")
+
+
+def inside(value: Any) -> Any:
+    """Return what a guard array wraps; refuse a NumPy array, which would live on the host."""
+    if isinstance(value, GuardArray):
+        return value.wrapped
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>: a host array meets a device array")
+    if isinstance(value, tuple | list):
+        return type(value)(inside(member) for member in value)
+    return value
+
+
+def outside(value: Any) -> Any:
+    """Wrap an array; CuPy returns arrays of no axes where NumPy returns numbers."""
+    if isinstance(value, np.ndarray | np.generic):
+        return GuardArray(np.asarray(value))
+    return value
+
+
+class GuardArray:
+    """An array on a pretended device."""
+
+    __module__ = "cupy"  # tinynn.backend.array_module looks at this
+    __array_ufunc__ = None  # NumPy's operators and functions leave it alone, and so fail
+    waits = 0  # how often the host would have waited for the device
+
+    def __init__(self, wrapped: np.ndarray) -> None:
+        self.wrapped = wrapped
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Use .get() to construct one explicitly.")
+
+    def get(self) -> np.ndarray:
+        GuardArray.waits += 1
+        return self.wrapped.copy()
+
+    def __getitem__(self, key: Any) -> Any:
+        return outside(self.wrapped[inside(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.wrapped[inside(key)] = inside(value)
+
+    def __len__(self) -> int:
+        return len(self.wrapped)
+
+    def __neg__(self) -> Any:
+        return outside(-self.wrapped)
+
+    def __abs__(self) -> Any:
+        return outside(abs(self.wrapped))
+
+    def __invert__(self) -> Any:
+        return outside(~self.wrapped)
+
+    def __float__(self) -> float:
+        GuardArray.waits += 1
+        return float(self.wrapped)
+
+    def __int__(self) -> int:
+        GuardArray.waits += 1
+        return int(self.wrapped)
+
+    def __bool__(self) -> bool:
+        GuardArray.waits += 1
+        return bool(self.wrapped)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def give_operators() -> None:
+    for name in BINARY:
+        function = getattr(operator, f"__{name}__")
+
+        def forward(self: GuardArray, other: Any, function: Any = function) -> Any:
+            return outside(function(self.wrapped, inside(other)))
+
+        def reflected(self: GuardArray, other: Any, function: Any = function) -> Any:
+            return outside(function(inside(other), self.wrapped))
+
+        setattr(GuardArray, f"__{name}__", forward)
+        if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
+            setattr(GuardArray, f"__r{name}__", reflected)
+
+            def in_place(self: GuardArray, other: Any, function: Any = getattr(operator, f"__i{name}__")) -> Any:
+                self.wrapped = function(self.wrapped, inside(other))
+                return self
+
+            setattr(GuardArray, f"__i{name}__", in_place)
+    for name in METHODS:
+
+        def method(self: GuardArray, *arguments: Any, name: str = name, **options: Any) -> Any:
+            out = options.get("out")
+            result = getattr(self.wrapped, name)(*inside(arguments), **{k: inside(v) for k, v in options.items()})
+            return out if out is not None else outside(result)
+
+        setattr(GuardArray, name, method)
+    for name in ATTRIBUTES:
+
+        def attribute(self: GuardArray, name: str = name) -> Any:
+            value = getattr(self.wrapped, name)
+            return outside(value) if name == "T" else value
+
+        setattr(GuardArray, name, property(attribute))
+
+
+give_operators()
+
+
+class FakeCuPy(types.ModuleType):
+    """The module: NumPy's functions on guard arrays, as far as CuPy has them."""
+
+    __version__ = "14.0.0 (pretended)"
+    ndarray = GuardArray
+
+    def __init__(self) -> None:
+        super().__init__("cupy")
+        runtime = types.SimpleNamespace(
+            getDeviceCount=lambda: 1, getDeviceProperties=lambda index: {"name": b"a pretended GPU"}
+        )
+        self.cuda = types.SimpleNamespace(runtime=runtime)
+
+    def asarray(self, x: Any, dtype: Any = None) -> GuardArray:
+        return GuardArray(np.array(x.wrapped if isinstance(x, GuardArray) else x, dtype=dtype))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in CUPY_NAMES:
+            raise AttributeError(f"module 'cupy' has no attribute {name!r}")
+        function = getattr(np, name)
+        if not callable(function) or isinstance(function, type):
+            return function
+
+        def on_device(*arguments: Any, **options: Any) -> Any:
+            out = options.get("out")
+            result = function(*inside(arguments), **{key: inside(value) for key, value in options.items()})
+            return out if out is not None else outside(result)
+
+        return on_device
