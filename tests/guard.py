@@ -102,8 +102,9 @@ def give_operators() -> None:
         setattr(GuardArray, f"__{name}__", forward)
         if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
             setattr(GuardArray, f"__r{name}__", reflected)
+            changing = getattr(operator, f"__i{name}__")
 
-            def in_place(self: GuardArray, other: Any, function: Any = getattr(operator, f"__i{name}__")) -> Any:
+            def in_place(self: GuardArray, other: Any, function: Any = changing) -> Any:
                 self.wrapped = function(self.wrapped, inside(other))
                 return self
 

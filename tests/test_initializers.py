@@ -71,7 +71,7 @@ def test_one_seed_gives_one_network_in_both_dtypes() -> None:
 
 
 def test_wrong_settings_are_refused(rng: np.random.Generator) -> None:
-    with pytest.raises(ValueError, match="unknown initializer 'glorot'. Did you mean 'glorot_"):
+    with pytest.raises(ValueError, match=r"unknown initializer 'glorot'. Did you mean 'glorot_"):
         initializers.get("glorot")
     with pytest.raises(ValueError, match=r"Orthogonal needs a parameter with at least two axes, got the shape \(3,\)"):
         initializers.Orthogonal()((3,), rng)

@@ -163,7 +163,7 @@ def test_wrong_targets_are_refused(loss: losses.Loss, y: np.ndarray, shape: tupl
 
 
 def test_unknown_name_has_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown loss 'crossentropy'.*Did you mean '.*crossentropy'"):
+    with pytest.raises(ValueError, match=r"unknown loss 'crossentropy'.*Did you mean '.*crossentropy'"):
         losses.get("crossentropy")
     with pytest.raises(TypeError, match="loss: expected a name or an instance"):
         losses.get(3)

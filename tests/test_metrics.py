@@ -34,5 +34,5 @@ def test_binary_threshold() -> None:
 
 
 def test_unknown_name_has_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown metric 'acuracy'. Did you mean 'accuracy'"):
+    with pytest.raises(ValueError, match=r"unknown metric 'acuracy'. Did you mean 'accuracy'"):
         metrics.check_name("acuracy")

@@ -129,7 +129,7 @@ def test_averages_of_vanished_gradients_become_zero_not_denormal() -> None:
 def test_an_optimizer_belongs_to_one_model() -> None:
     adam = Adam()
     adam.step(arena_of(3))
-    with pytest.raises(ValueError, match="this Adam has trained another model.*an optimizer of its own"):
+    with pytest.raises(ValueError, match=r"this Adam has trained another model.*an optimizer of its own"):
         adam.step(arena_of(3))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinynn.scores import Scores
     from tinynn.training import Trainer
 
 Logs = dict[str, float]
@@ -101,6 +103,14 @@ class ProgressBar(Callback):
     ----------
     live : bool, optional
         Whether to draw the bar; by default if standard output is a terminal.
+
+    Examples
+    --------
+    >>> bar = ProgressBar(live=False)
+    >>> bar.params = {"epochs": 5}
+    >>> bar.on_epoch_begin(0)
+    >>> bar.on_epoch_end(0, {"loss": 0.25})
+    Epoch 1/5 - 0.0s - loss: 0.2500
     """
 
     def __init__(self, live: bool | None = None) -> None:
@@ -168,3 +178,56 @@ def show_logs(logs: Logs | None) -> str:
     'loss: 0.2500 - accuracy: 0.9000'
     """
     return " - ".join(f"{name}: {value:.4f}" for name, value in (logs or {}).items())
+
+
+class CallbackList:
+    """All callbacks of one fit, called together; batches only for those that look at batches."""
+
+    def __init__(self, callbacks: Sequence[Any]) -> None:
+        for callback in callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"fit: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}.")
+        self.all: list[Callback] = list(callbacks)
+        self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)]
+        others = [callback for callback in self.all if not isinstance(callback, ProgressBar)]
+        self.at_batch_begin = [callback for callback in others if overrides(callback, "on_train_batch_begin")]
+        self.at_batch_end = [callback for callback in others if overrides(callback, "on_train_batch_end")]
+
+    def begin(self, model: Trainer, params: dict[str, Any]) -> None:
+        """Tell them the model and that training begins."""
+        for callback in self.all:
+            callback.model, callback.params = model, params
+            callback.on_train_begin()
+
+    def end(self) -> None:
+        """Tell them that training ends."""
+        for callback in self.all:
+            callback.on_train_end()
+
+    def epoch_begin(self, epoch: int) -> None:
+        """Tell them that an epoch begins."""
+        for callback in self.all:
+            callback.on_epoch_begin(epoch)
+
+    def epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Tell them how an epoch went."""
+        for callback in self.all:
+            callback.on_epoch_end(epoch, logs)
+
+    def batch_begin(self, batch: int) -> None:
+        """Tell those that look at batches."""
+        for callback in self.at_batch_begin:
+            callback.on_train_batch_begin(batch)
+
+    def batch_end(self, batch: int, scores: Scores) -> None:
+        """Tell those that look at batches; the scores are worked out only if anybody does."""
+        watching = [*self.at_batch_end, *(bar for bar in self.bars if bar.wants_batch())]
+        if watching:
+            logs = scores.result()
+            for callback in watching:
+                callback.on_train_batch_end(batch, logs)
+
+
+def overrides(callback: Callback, method: str) -> bool:
+    """Whether a callback has a method of its own in place of Callback's."""
+    return getattr(type(callback), method) is not getattr(Callback, method)

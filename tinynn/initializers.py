@@ -21,6 +21,16 @@ class Initializer:
     """Base class: called with a shape and a random generator, returns the values.
 
     One's own initialiser subclasses this and writes `draw`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Identity(Initializer):
+    ...     def draw(self, shape, rng):
+    ...         return np.eye(*shape)
+    >>> Identity()((2, 2), np.random.default_rng(0))
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
     """
 
     def __call__(self, shape: Shape, rng: np.random.Generator, dtype: str = "float32") -> Array:

@@ -138,6 +138,15 @@ class Sequential(Trainer):
             x = y
         return x
 
+    def check_input(self, x: Array) -> None:
+        """Raise ShapeError, in the name of the first layer, unless `x` is a batch of the model's inputs."""
+        if tuple(x.shape[1:]) == self.input_shape and x.ndim > 0:
+            return
+        try:
+            self.layers[0].check_input(x)
+        except ShapeError as error:
+            raise ShapeError(f"{error} It comes from the model's input.") from None
+
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write the gradients of all parameters and return dx.
 
@@ -163,7 +172,8 @@ class Sequential(Trainer):
         """Put `activation` in the place of the one the model ends in and return the old one; None if it has none."""
         last = self.layers[-1]
         if isinstance(last, Activation):
-            activation.name = last.name
+            if last.input_shape is not None:
+                activation.build_for(last.input_shape)
             self.layers[-1] = activation
             return last
         return last.swap_activation(activation)

@@ -12,21 +12,20 @@ One training step, which is all of it (`Trainer.train_step`)::
 from __future__ import annotations
 
 import math
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from tinynn import data, losses, metrics, optimizers
 from tinynn.backend import Array, Device, array_module, choose_device, generator, to_device, to_host
-from tinynn.callbacks import Callback, History, Logs, ProgressBar
+from tinynn.callbacks import Callback, CallbackList, History, ProgressBar
+from tinynn.interrupt import interrupt_after_batch
 from tinynn.layers.activations import Linear
-from tinynn.layers.base import Layer, Shape, check_shape
+from tinynn.layers.base import Layer, Shape, ShapeError, check_shape
 from tinynn.parameter import Arena
+from tinynn.scores import Scores
 
 # What the random numbers of one seed are for; see backend.generator.
 WEIGHTS, SHUFFLING, SPLITTING = 0, 1, 2
@@ -109,7 +108,7 @@ class Trainer(Layer):
         """
         if self.arena is not None:
             return self.arena
-        input_shape = self.given_input_shape or input_shape
+        input_shape = input_shape if self.given_input_shape is None else self.given_input_shape
         if input_shape is None:
             raise RuntimeError(
                 f"{self.label} has no weights yet, and {who} needs them: start the model with Input(shape), or give "
@@ -260,7 +259,7 @@ class Trainer(Layer):
 
         history = self.history = History()
         bar = [ProgressBar(live=None if verbose in ("auto", 1) else False)] if verbose else []
-        watchers = Watchers([*bar, *(callbacks or ()), history])
+        watchers = CallbackList([*bar, *(callbacks or ()), history])
         steps = math.ceil(len(x) / batch_size)
         watchers.begin(self, {"epochs": epochs, "steps": steps, "samples": len(x), "verbose": 0 if verbose == 0 else 1})
         self.stop_training = False
@@ -287,7 +286,7 @@ class Trainer(Layer):
         epoch: int,
         batch_size: int,
         shuffle: bool,
-        watchers: Watchers,
+        watchers: CallbackList,
         validation: tuple[Array, Array] | None,
     ) -> None:
         """Train one epoch; a batch is the smallest thing that is done or not done."""
@@ -449,8 +448,11 @@ class Trainer(Layer):
         """Check data against the model and the loss, and move them to the device."""
         loss = self.need_compiled(who)[1]
         self.ensure_built(tuple(x.shape[1:]))
-        self.check_input(x)
         assert self.output_shape is not None
+        try:
+            self.check_input(x)
+        except ShapeError as error:
+            raise ShapeError(f"{who}: x: {error}") from None
         y = to_host(y)
         try:
             loss.check(y, (len(x), *self.output_shape))
@@ -464,123 +466,3 @@ class Trainer(Layer):
         """Return the compiled metrics for targets like `y`."""
         assert self.output_shape is not None
         return [metrics.get(metric, y.ndim, (len(y), *self.output_shape)) for metric in self.metric_names]
-
-
-class Scores:
-    """The loss and metrics of an epoch so far, over all its samples.
-
-    On a GPU the numbers stay there until somebody asks, for fetching one waits for everything before it.
-    """
-
-    def __init__(self, counted: Sequence[metrics.Metric]) -> None:
-        self.metrics = counted
-        for metric in counted:
-            metric.reset_state()
-        self.losses: list[tuple[Any, int, str | None]] = []
-
-    def add(self, L: Any, y_true: Array, y_pred: Array, where: str | None) -> None:
-        """Count one batch; `where` is its place in the training, None outside of it."""
-        if isinstance(L, float | np.generic):
-            check_finite(float(L), where)
-        self.losses.append((L, len(y_true), where))
-        for metric in self.metrics:
-            metric.update_state(y_true, y_pred)
-
-    def result(self) -> Logs:
-        """Return the mean loss and the metrics."""
-        total, count = 0.0, 0
-        for L, samples, where in self.losses:
-            value = float(L)
-            check_finite(value, where)
-            total += value * samples
-            count += samples
-        return {"loss": total / count, **{metric.name: metric.result() for metric in self.metrics}}
-
-
-def check_finite(loss: float, where: str | None) -> None:
-    """Raise FloatingPointError if the loss of a training step is NaN or infinite."""
-    if where is None or math.isfinite(loss):
-        return
-    raise FloatingPointError(
-        f"the loss became {loss} at {where}; training stopped before that step changed the weights. Try a smaller "
-        "learning rate (a tenth of this one), inputs scaled to about -1 to 1, or targets without extreme values."
-    )
-
-
-class Watchers:
-    """All callbacks of one fit, called together; batches only for those that look at batches."""
-
-    def __init__(self, callbacks: Sequence[Any]) -> None:
-        for callback in callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(f"fit: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}.")
-        self.all: list[Callback] = list(callbacks)
-        self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)]
-        others = [callback for callback in self.all if not isinstance(callback, ProgressBar)]
-        self.at_batch_begin = [callback for callback in others if overrides(callback, "on_train_batch_begin")]
-        self.at_batch_end = [callback for callback in others if overrides(callback, "on_train_batch_end")]
-
-    def begin(self, model: Trainer, params: dict[str, Any]) -> None:
-        """Tell them the model and that training begins."""
-        for callback in self.all:
-            callback.model, callback.params = model, params
-            callback.on_train_begin()
-
-    def end(self) -> None:
-        """Tell them that training ends."""
-        for callback in self.all:
-            callback.on_train_end()
-
-    def epoch_begin(self, epoch: int) -> None:
-        """Tell them that an epoch begins."""
-        for callback in self.all:
-            callback.on_epoch_begin(epoch)
-
-    def epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Tell them how an epoch went."""
-        for callback in self.all:
-            callback.on_epoch_end(epoch, logs)
-
-    def batch_begin(self, batch: int) -> None:
-        """Tell those that look at batches."""
-        for callback in self.at_batch_begin:
-            callback.on_train_batch_begin(batch)
-
-    def batch_end(self, batch: int, scores: Scores) -> None:
-        """Tell those that look at batches; the scores are worked out only if anybody does."""
-        watching = [*self.at_batch_end, *(bar for bar in self.bars if bar.wants_batch())]
-        if watching:
-            logs = scores.result()
-            for callback in watching:
-                callback.on_train_batch_end(batch, logs)
-
-
-def overrides(callback: Callback, method: str) -> bool:
-    """Whether a callback has a method of its own in place of Callback's."""
-    return getattr(type(callback), method) is not getattr(Callback, method)
-
-
-@contextmanager
-def interrupt_after_batch(model: Trainer, history: History) -> Iterator[None]:
-    """Make Ctrl-C stop `model` after the batch at hand, so that no step is left half done.
-
-    Only the main thread gets signals, and a program's own handler is left alone. A second Ctrl-C raises at once.
-    """
-    mine = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if not mine:
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        model.stop_training = True
-        history.interrupted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -155,12 +155,8 @@ def test_device_computes_what_the_cpu_computes(row: Row, device: Device, data: s
     y_here, y_there = here(x), there(x)
     np.testing.assert_allclose(to_host(y_there), y_here, rtol=1e-5, atol=1e-6)
     dy = np.random.default_rng(seed).normal(size=y_here.shape).astype("float32")
-    np.testing.assert_allclose(
-        to_host(there.backward(to_device(dy, device))), here.backward(dy), rtol=1e-4, atol=1e-5
-    )
-    np.testing.assert_allclose(
-        to_host(there.ensure_built().grads), here.ensure_built().grads, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(to_host(there.backward(to_device(dy, device))), here.backward(dy), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(to_host(there.ensure_built().grads), here.ensure_built().grads, rtol=1e-4, atol=1e-5)
 
 
 def test_relu_at_its_kink_passes_nothing() -> None:

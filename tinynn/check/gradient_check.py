@@ -152,7 +152,7 @@ def gradients(
     True
     >>> print(report)
     Dense: every gradient is right
-    gradient  shape   checked  by            error    ...
+    gradient  shape   checked  by            error
     dx        (5, 3)  all      complex step  ...  ok
     dW        (3, 2)  all      complex step  ...  ok
     db        (2,)    all      complex step  ...  ok
@@ -182,13 +182,16 @@ def gradients(
             out = layer.forward(arrays["x"], training)
             return (dy * out).sum() if the_loss is None else the_loss.forward(targets, out)
 
-        faults, found = run_backward(layer, x, dy, training, check_dx)
+        faults, dx = run_backward(layer, x, dy, training, check_dx)
         arrays = {"x": x}
+        subjects: list[tuple[str, Parameter | None, Array]] = [("dx", None, dx)] if check_dx else []
+        for name, parameter in layer.named_parameters():
+            place, _, short = name.rpartition(".")
+            subjects.append((f"{place}.d{short}" if place else f"d{short}", parameter, parameter.grad.copy()))
         rows = []
-        for name, gradient in found.items():
-            parameter = None if name == "dx" else parameters[list(found).index(name) - check_dx]
-            true, entries, method = true_gradient(objective, arrays, parameter, rng, max_entries)
-            shape = x.shape if parameter is None else parameter.shape
+        for name, subject, gradient in subjects:
+            true, entries, method = true_gradient(objective, arrays, subject, rng, max_entries)
+            shape = x.shape if subject is None else subject.shape
             if gradient.shape != shape:
                 faults.append(f"{name} has the shape {gradient.shape}, its array {shape}")
                 continue
@@ -198,10 +201,8 @@ def gradients(
     return GradientReport(layer.label, tuple(rows), tuple(faults))
 
 
-def run_backward(
-    layer: Layer, x: Array, dy: Array, training: bool, check_dx: bool
-) -> tuple[list[str], dict[str, Array]]:
-    """Run forward and backward once; return what they did that they must not, and the gradients they gave."""
+def run_backward(layer: Layer, x: Array, dy: Array, training: bool, check_dx: bool) -> tuple[list[str], Array]:
+    """Run forward and backward once; return what they did that they must not, and dx."""
     faults = []
     x_before, dy_before = x.copy(), dy.copy()
     layer.forward(x, training)
@@ -215,17 +216,10 @@ def run_backward(
     if not np.array_equal(x, x_before):
         faults.append("backward wrote into x")
         x[...] = x_before
-    found = {}
-    if check_dx:
-        if dx is None:
-            faults.append("backward returned None in place of dx")
-            dx = np.full(x.shape, np.nan)
-        found["dx"] = np.array(dx)
-    several = len({id(parameter.owner) for parameter in layer.parameters}) > 1
-    for parameter in layer.parameters:
-        owner = f"{parameter.owner.name or type(parameter.owner).__name__}." if several else ""
-        found[f"{owner}d{parameter.name}"] = parameter.grad.copy()
-    return faults, found
+    if check_dx and dx is None:
+        faults.append("backward returned None in place of dx")
+        dx = np.full(x.shape, np.nan)
+    return faults, np.array(dx)
 
 
 def true_gradient(

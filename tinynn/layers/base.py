@@ -259,7 +259,15 @@ class Layer:
     @property
     def parameters(self) -> list[Parameter]:
         """All parameters, this layer's own first, then those of the layers inside it."""
-        return [parameter for layer in self.walk() for parameter in layer.own_parameters]
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Return all parameters with names that say where they are: ``"b"``, ``"dense.W"``, ``"block.dense.W"``."""
+        found = [(parameter.name, parameter) for parameter in self.own_parameters]
+        for child in self.children:
+            place = child.name or child.default_name
+            found += [(f"{place}.{name}", parameter) for name, parameter in child.named_parameters()]
+        return found
 
     def count_params(self) -> int:
         """Return how many numbers this layer learns."""

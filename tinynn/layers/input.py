@@ -26,7 +26,7 @@ class Input:
     --------
     >>> from tinynn import Sequential
     >>> from tinynn.layers import Dense
-    >>> Sequential([Input((784,)), Dense(10)]).output_shape
+    >>> Sequential([Input((784,)), Dense(10)]).build()
     (10,)
     """
 
