@@ -16,9 +16,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def accuracy_of(example: str, *arguments: str) -> float:
     """Run an example as a user does and return the accuracy in the last line it prints."""
-    run = subprocess.run(
-        [sys.executable, EXAMPLES / example, *arguments], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, EXAMPLES / example, *arguments], capture_output=True, text=True, check=True)
     match = re.fullmatch(r"test accuracy (0\.\d{4}) - test loss \d+\.\d{4}", run.stdout.splitlines()[-1])
     assert match, run.stdout
     return float(match[1])
