@@ -12,7 +12,6 @@ import tinynn
 from tinynn import plots
 from tinynn.callbacks import History
 
-
 REPOSITORY = Path(__file__).parents[1]
 LONG_NAMES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 LOGS = {

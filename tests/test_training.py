@@ -173,6 +173,14 @@ def test_cross_entropy_trains_on_logits_as_the_long_way_would(end: list[Any], lo
     assert np.abs(short).max() > 1e-3
 
 
+def test_a_softmax_along_another_axis_is_not_set_aside(rng: np.random.Generator) -> None:
+    data, y = rng.normal(size=(4, 3, 2)), np.eye(2)[rng.integers(2, size=(4, 3))]
+    model = Sequential([Dense(2), Softmax(axis=1)], dtype="float64", seed=0)
+    loss = CategoricalCrossentropy()
+    model.compile(tinynn.SGD(0.0), loss)
+    assert model.train_on_batch(data, y) == pytest.approx(loss(y, model.predict(data)))
+
+
 def test_logits_survive_where_probabilities_would_be_zero() -> None:
     model = Sequential([Input((1,)), Dense(2, activation="softmax", kernel_initializer="zeros")])
     model.compile(tinynn.SGD(0.0), "categorical_crossentropy")
@@ -282,7 +290,7 @@ def test_nan_loss_stops_with_step_and_advice() -> None:
 
     model = Sequential([Dense(1)], seed=0)
     model.compile("sgd", Explode())
-    with pytest.raises(FloatingPointError, match=r"became nan at epoch 2, batch 3;.*smaller learning rate") as caught:
+    with pytest.raises(FloatingPointError, match=r"became nan at epoch 2, batch 3 .*smaller learning rate") as caught:
         model.fit(x, x[:, :1], batch_size=10, epochs=3, verbose=0)
     assert "before that step changed the weights" in str(caught.value)
     assert model.optimizer.iterations == 6

@@ -142,24 +142,26 @@ def split(x: Array, y: Array, part: float, rng: np.random.Generator) -> tuple[tu
     return (x[kept], y[kept]), (x[held_out], y[held_out])
 
 
-def batches(
-    x: Array, y: Array, batch_size: int, dtype: str, order: Array | None = None
-) -> Iterator[tuple[Array, Array]]:
-    """Yield batches of inputs and targets; the last one may be smaller.
+def batches(count: int, batch_size: int, order: Array | None = None) -> Iterator[Any]:
+    """Yield the rows of one batch after another; the last one may be smaller.
 
     Parameters
     ----------
-    x, y : array
-        One sample a row, on the model's device. Inputs are cast to `dtype` batch by batch, so that images may stay
-        uint8 until they are needed.
+    count : int
+        How many samples there are.
     batch_size : int
-    dtype : str
-        The model's dtype.
+        How many a batch has.
     order : array of int, optional
-        The order to take the samples in; as they stand by default, without copying them.
+        The order to take the samples in. By default they are taken as they stand, without copying them.
+
+    Examples
+    --------
+    >>> x = np.array([10, 11, 12])
+    >>> [x[rows] for rows in batches(3, 2)]
+    [array([10, 11]), array([12])]
+    >>> [x[rows] for rows in batches(3, 2, np.array([2, 0, 1]))]
+    [array([12, 10]), array([11])]
     """
-    for start in range(0, len(x), batch_size):
-        rows: Any = slice(start, start + batch_size)
-        if order is not None:
-            rows = order[rows]
-        yield x[rows].astype(dtype, copy=False), y[rows]
+    for start in range(0, count, batch_size):
+        rows = slice(start, start + batch_size)
+        yield rows if order is None else order[rows]

@@ -12,6 +12,8 @@ import copy
 from typing import Any
 
 from tinynn.backend import Array, array_module
+from tinynn.layers.activations import Activation, Sigmoid, Softmax
+from tinynn.layers.base import Layer
 from tinynn.lookup import resolve
 
 EPSILON = 1e-7  # Keras's: a probability below it counts as this much, so that log stays finite
@@ -80,10 +82,14 @@ class LogitLoss(Loss):
         Whether predictions are logits (any number) or probabilities.
     """
 
-    logits_of = ""  # the activation whose inputs the logits are
+    activation: type[Activation]  # whose inputs the logits are
 
     def __init__(self, from_logits: bool = False) -> None:
         self.from_logits = from_logits
+
+    def can_take_logits_of(self, activation: Layer | None) -> bool:
+        """Whether `activation` makes the predictions this loss wants, so that it can take the logits before it."""
+        return not self.from_logits and type(activation) is self.activation and getattr(activation, "axis", -1) == -1
 
     def on_logits(self) -> LogitLoss:
         """Return the same loss for logits: what training uses for a model that ends in the activation."""
@@ -117,7 +123,7 @@ class CategoricalCrossentropy(LogitLoss):
     array([[-0., -2.]])
     """
 
-    logits_of = "Softmax"
+    activation = Softmax
 
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the targets are one-hot or distributions."""
@@ -185,7 +191,7 @@ class SparseCategoricalCrossentropy(LogitLoss):
     array([[ 0.5, -0.5]])
     """
 
-    logits_of = "Softmax"
+    activation = Softmax
     target_kind = "int"
 
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
@@ -271,7 +277,7 @@ class BinaryCrossentropy(LogitLoss):
     array([[0.5, 0. ]])
     """
 
-    logits_of = "Sigmoid"
+    activation = Sigmoid
 
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the targets lie between 0 and 1."""

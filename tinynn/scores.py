@@ -16,38 +16,49 @@ class Scores:
     """The loss and metrics of an epoch so far, over all its samples.
 
     On a GPU the numbers stay there until somebody asks, for fetching one waits for everything before it.
+
+    Parameters
+    ----------
+    metrics : sequence of Metric
+        Counted from zero.
+
+    Attributes
+    ----------
+    samples : int
+        How many samples were counted.
     """
 
-    def __init__(self, counted: Sequence[Metric]) -> None:
-        self.metrics = counted
-        for metric in counted:
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self.metrics = metrics
+        for metric in metrics:
             metric.reset_state()
+        self.samples = 0
         self.losses: list[tuple[Any, int, str | None]] = []
 
     def add(self, L: Any, y_true: Array, y_pred: Array, where: str | None) -> None:
         """Count one batch; `where` is its place in the training, None outside of it."""
         if isinstance(L, float | np.generic):
-            check_finite(float(L), where)
+            check_finite(float(L), where, "training stopped before that step changed the weights")
         self.losses.append((L, len(y_true), where))
+        self.samples += len(y_true)
         for metric in self.metrics:
             metric.update_state(y_true, y_pred)
 
     def result(self) -> dict[str, float]:
         """Return the mean loss and the metrics."""
-        total, count = 0.0, 0
+        total = 0.0
         for L, samples, where in self.losses:
             value = float(L)
-            check_finite(value, where)
+            check_finite(value, where, "seen later, for a look at each step would slow the device; weights are spoilt")
             total += value * samples
-            count += samples
-        return {"loss": total / count, **{metric.name: metric.result() for metric in self.metrics}}
+        return {"loss": total / self.samples, **{metric.name: metric.result() for metric in self.metrics}}
 
 
-def check_finite(loss: float, where: str | None) -> None:
+def check_finite(loss: float, where: str | None, what_is_lost: str) -> None:
     """Raise FloatingPointError if the loss of a training step is NaN or infinite."""
     if where is None or math.isfinite(loss):
         return
     raise FloatingPointError(
-        f"the loss became {loss} at {where}; training stopped before that step changed the weights. Try a smaller "
-        "learning rate (a tenth of this one), inputs scaled to about -1 to 1, or targets without extreme values."
+        f"the loss became {loss} at {where} ({what_is_lost}). Try a smaller learning rate (a tenth of this one), "
+        "inputs scaled to about -1 to 1, or targets without extreme values."
     )

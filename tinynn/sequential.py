@@ -168,15 +168,22 @@ class Sequential(Trainer):
             layer.cache = None
         return dy if need_dx else None
 
-    def swap_activation(self, activation: Layer) -> Layer | None:
-        """Put `activation` in the place of the one the model ends in and return the old one; None if it has none."""
+    @property
+    def last_activation(self) -> Layer | None:
+        """The activation the model ends in, None if it has none."""
+        if not self.layers:
+            return None
+        last = self.layers[-1]
+        return last if isinstance(last, Activation) else last.last_activation
+
+    def swap_activation(self, activation: Any) -> None:
+        """Put `activation` in the place of `last_activation`."""
         last = self.layers[-1]
         if isinstance(last, Activation):
-            if last.input_shape is not None:
-                activation.build_for(last.input_shape)
+            activation.input_shape = activation.output_shape = last.output_shape
             self.layers[-1] = activation
-            return last
-        return last.swap_activation(activation)
+        else:
+            last.swap_activation(activation)
 
     def summary(self) -> None:
         """Print a table of the layers: output shapes, parameters, and the memory of values and gradients.

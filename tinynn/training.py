@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import data, losses, metrics, optimizers
+from tinynn import data, losses, optimizers
+from tinynn import metrics as metric_kinds
 from tinynn.backend import Array, Device, array_module, choose_device, generator, to_device, to_host
 from tinynn.callbacks import Callback, CallbackList, History, ProgressBar
 from tinynn.interrupt import interrupt_after_batch
@@ -168,8 +169,6 @@ class Trainer(Layer):
         ValueError
             For an unknown name; the message has the nearest one.
         """
-        from tinynn import metrics as metrics_module
-
         if loss is None:
             raise ValueError(
                 f"{self.label}: compile needs a loss, such as loss='categorical_crossentropy' for one-hot labels "
@@ -179,7 +178,7 @@ class Trainer(Layer):
             raise TypeError(f"{self.label}: compile: metrics must be a list, such as metrics=[{metrics!r}].")
         new_optimizer, new_loss = optimizers.get(optimizer), losses.get(loss)
         for metric in metrics or ():
-            metrics_module.check_name(metric)
+            metric_kinds.check_name(metric)
         self.optimizer, self.loss, self.metric_names = new_optimizer, new_loss, list(metrics or ())
 
     def need_compiled(self, who: str) -> tuple[optimizers.Optimizer, losses.Loss]:
@@ -296,14 +295,15 @@ class Trainer(Layer):
         if shuffle:
             iterations = 0 if self.optimizer is None else self.optimizer.iterations
             order = to_device(generator(self.seed, SHUFFLING, iterations).permutation(len(x)), self.device)
-        for step, (x_batch, y_batch) in enumerate(data.batches(x, y, batch_size, self.dtype, order)):
+        for step, rows in enumerate(data.batches(len(x), batch_size, order)):
             watchers.batch_begin(step)
-            self.train_step(x_batch, y_batch, scores, f"epoch {epoch + 1}, batch {step + 1}")
+            x_batch = x[rows].astype(self.dtype, copy=False)
+            self.train_step(x_batch, y[rows], scores, f"epoch {epoch + 1}, batch {step + 1}")
             watchers.batch_end(step, scores)
             if self.stop_training:
                 break
-        if self.history is not None and self.history.interrupted:
-            return
+        if scores.samples < len(x) and self.history is not None and self.history.interrupted:
+            return  # an epoch cut short by Ctrl-C is no epoch
         logs = scores.result()
         if validation is not None:
             logs |= {f"val_{name}": value for name, value in self._score(*validation, 1024).items()}
@@ -326,22 +326,18 @@ class Trainer(Layer):
 
         Cross-entropy of a softmax, taken in two steps, divides by probabilities that may be 0. In one step its
         gradient is p - y. So inside this block the model returns logits z; the loss and the activation that makes
-        predictions of them are yielded. Where loss and activation do not belong together, the activation is None.
+        predictions of them are yielded. Where loss and activation do not belong together, nothing is set aside: the
+        loss is the one given, and the activation is None.
         """
-        if not isinstance(loss, losses.LogitLoss) or loss.from_logits:
+        activation = self.last_activation
+        if not (isinstance(loss, losses.LogitLoss) and loss.can_take_logits_of(activation)):
             yield loss, None
             return
-        aside = self.swap_activation(Linear())
+        self.swap_activation(Linear())
         try:
-            if aside is None or type(aside).__name__ != loss.logits_of:
-                if aside is not None:
-                    self.swap_activation(aside)
-                yield loss, None
-            else:
-                yield loss.on_logits(), aside
+            yield loss.on_logits(), activation
         finally:
-            if aside is not None:
-                self.swap_activation(aside)
+            self.swap_activation(activation)
 
     def train_on_batch(self, x: Any, y: Any) -> float | list[float]:
         """Do one step on one batch and return its loss, followed by the metrics if there are any.
@@ -396,10 +392,10 @@ class Trainer(Layer):
         """Return loss and metrics of data that are checked and on the device already."""
         scores = Scores(self.metrics_for(y))
         with self.on_logits(self.need_compiled("evaluate")[1]) as (loss, activation):
-            for x_batch, y_batch in data.batches(x, y, batch_size, self.dtype):
-                z = self.forward(x_batch)
-                L = loss.forward(y_batch, z)
-                scores.add(L, y_batch, z if activation is None else activation.forward(z), None)
+            for rows in data.batches(len(x), batch_size):
+                z = self.forward(x[rows].astype(self.dtype, copy=False))
+                L = loss.forward(y[rows], z)
+                scores.add(L, y[rows], z if activation is None else activation.forward(z), None)
             loss.cache = None
         self.forget()
         return scores.result()
@@ -423,7 +419,7 @@ class Trainer(Layer):
         x = data.check_array(x, "predict", "x")
         self.check_input(x)
         x = to_device(x, self.device)
-        y = [to_host(self.forward(x_batch)) for x_batch, _ in data.batches(x, x, batch_size, self.dtype)]
+        y = [to_host(self.forward(x[rows].astype(self.dtype, copy=False))) for rows in data.batches(len(x), batch_size)]
         self.forget()
         return y[0] if len(y) == 1 else np.concatenate(y)
 
@@ -462,7 +458,7 @@ class Trainer(Layer):
             y = y.astype(self.dtype, copy=False)
         return to_device(x, self.device), to_device(y, self.device)
 
-    def metrics_for(self, y: Array) -> list[metrics.Metric]:
+    def metrics_for(self, y: Array) -> list[metric_kinds.Metric]:
         """Return the compiled metrics for targets like `y`."""
         assert self.output_shape is not None
-        return [metrics.get(metric, y.ndim, (len(y), *self.output_shape)) for metric in self.metric_names]
+        return [metric_kinds.get(metric, y.ndim, (len(y), *self.output_shape)) for metric in self.metric_names]

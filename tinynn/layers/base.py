@@ -216,13 +216,14 @@ class Layer:
             message += f" The input must have {len(expected) + 1} axes, this one has {len(x.shape)}."
         raise ShapeError(message)
 
-    def swap_activation(self, activation: Layer) -> Layer | None:
-        """Put `activation` in the place of the one this layer ends in and return the old one; None if it has none."""
-        if not self.ends_in_activation:
-            return None
-        old: Layer = self.__dict__["activation"]
+    @property
+    def last_activation(self) -> Layer | None:
+        """The activation this layer ends in, None if it has none."""
+        return self.__dict__["activation"] if self.ends_in_activation else None
+
+    def swap_activation(self, activation: Any) -> None:
+        """Put `activation` in the place of `last_activation`."""
         self.__dict__["activation"] = activation
-        return old
 
     @property
     def label(self) -> str:
