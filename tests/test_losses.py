@@ -124,6 +124,10 @@ def test_sure_mistakes_give_finite_losses_and_gradients(dtype: str, from_logits:
         assert (gradient[[0, 1], [1, 0]] < 0).all()  # it pushes the right class up
 
 
+def test_a_sure_hit_has_a_small_loss_not_none() -> None:
+    assert BinaryCrossentropy(from_logits=True)(np.ones((1, 1)), np.full((1, 1), 40.0)) == pytest.approx(np.exp(-40))
+
+
 def test_sequences_are_averaged_over_every_step(rng: np.random.Generator) -> None:
     z = rng.normal(size=(2, 3, 4))
     k = rng.integers(4, size=(2, 3))

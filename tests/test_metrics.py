@@ -27,6 +27,12 @@ def test_batches_of_different_sizes_count_by_their_samples(device: Device) -> No
     assert metric.result() == 0.0
 
 
+def test_every_step_of_a_sequence_counts() -> None:
+    y, p = np.array([[0, 1, 1]]), np.array([[[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]])
+    assert SparseCategoricalAccuracy()(y, p) == pytest.approx(2 / 3)
+    assert CategoricalAccuracy()(np.eye(2)[y], p) == pytest.approx(2 / 3)
+
+
 def test_binary_threshold() -> None:
     y, p = np.array([[1], [1], [0]]), np.array([[0.6], [0.4], [0.4]])
     assert BinaryAccuracy()(y, p) == pytest.approx(2 / 3)
