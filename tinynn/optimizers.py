@@ -2,8 +2,8 @@
 
 All parameters of a model are one flat vector w, all gradients another, dw, so an optimizer is a formula on flat
 vectors, written in `update` as it stands in the paper. `step` calls it for one block of the vectors after another: the
-block and the formula's intermediates then stay in the processor's cache, and an epoch of the article's network with
-Adam takes a fifth less time than with one call for all (``python benchmarks/adam.py``).
+formula's intermediates are then as large as a block, and not as all parameters together. That saves their memory, and
+some time (``python benchmarks/adam.py``).
 
 Names, defaults and the formulas themselves are Keras's.
 """
