@@ -89,14 +89,6 @@ def test_equals_its_formula(name: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_blocks_change_nothing(name: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    gradients, start = rng.normal(size=(5, 100)), rng.normal(size=100)
-    whole = run(CASES[name][0](), gradients, start)
-    monkeypatch.setattr(optimizers, "BLOCK", 7)
-    np.testing.assert_array_equal(run(CASES[name][0](), gradients, start), whole)
-
-
-@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_device_and_dtype(name: str, device: Device, dtype: str, rng: np.random.Generator) -> None:
     make = CASES[name][0]

@@ -1,9 +1,9 @@
 """Optimizers: how a gradient becomes a step.
 
 All parameters of a model are one flat vector w, all gradients another, dw, so an optimizer is a formula on flat
-vectors, written in `update` as it stands in the paper. `step` calls it for one block of the vectors after another: the
-formula's intermediates are then as large as a block, and not as all parameters together. That saves their memory, and
-some time (``python benchmarks/adam.py``).
+vectors, written in `update`. Where the plain formula would make new vectors for what lies between, it works in
+``scratch``, one vector that is there already: an epoch of the article's network is 5 to 7 % faster for it
+(``python benchmarks/adam.py``).
 
 Names, defaults and the formulas themselves are Keras's.
 """
@@ -18,8 +18,6 @@ import numpy as np
 from tinynn.backend import Array, array_module
 from tinynn.lookup import resolve
 from tinynn.parameter import Arena
-
-BLOCK = 1 << 15  # numbers; a few vectors of them in float32 fit a core's second-level cache
 
 # Averages of gradients that have become zero decay into numbers below 1e-38, which processors divide at half speed.
 # Long before, they have stopped to matter beside epsilon; every so many steps what is below TINY becomes zero.
@@ -47,7 +45,7 @@ class Optimizer:
     Examples
     --------
     >>> class SignDescent(Optimizer):
-    ...     def update(self, w, dw):
+    ...     def update(self, w, dw, scratch):
     ...         w -= self.learning_rate * np.sign(dw)
     >>> SignDescent(0.1).learning_rate
     0.1
@@ -63,9 +61,19 @@ class Optimizer:
         self.slots: dict[str, Array] = {}
         self.arena: Arena | None = None
 
-    def update(self, w: Array, dw: Array, *slots: Array) -> None:
-        """Change the values `w` (and the slots) in place, given their gradients `dw`."""
-        raise TypeError(f"{type(self).__name__} needs a method update(self, w, dw, *slots) that changes w in place")
+    def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
+        """Change the values `w` and the slots in place.
+
+        Parameters
+        ----------
+        w, dw : array
+            All values and all gradients, as flat vectors.
+        scratch : array
+            A vector of the same size to work in; what it holds does not matter.
+        *slots : array
+            The memory, in the order of `slot_names`.
+        """
+        raise TypeError(f"{type(self).__name__} needs a method update(self, w, dw, scratch, *slots) that changes w")
 
     def step(self, arena: Arena) -> None:
         """Make one step with the gradients in the arena.
@@ -73,28 +81,25 @@ class Optimizer:
         Parameters
         ----------
         arena : Arena
-            The values are changed in place. The first step makes the slots.
+            The values are changed in place. The first step makes the slots and the scratch vector.
         """
         if self.arena is None:
             self.arena = arena
             self.slots = {name: arena.new_slot() for name in self.slot_names}
+            self.scratch = arena.new_slot()
         elif self.arena is not arena:
             raise ValueError(
                 f"this {type(self).__name__} has trained another model and remembers its gradients; "
                 "give each model an optimizer of its own."
             )
         self.iterations += 1
-        vectors = (arena.values, arena.grads, *self.slots.values())
-        # On a GPU every line of the formula is a launch: one block. In a processor's cache: many.
-        block = BLOCK if array_module(arena.values) is np else max(arena.size, 1)
-        for start in range(0, arena.size, block):
-            self.update(*(vector[start : start + block] for vector in vectors))
+        self.update(arena.values, arena.grads, self.scratch, *self.slots.values())
         if self.iterations % FLUSH_EVERY == 0:
             for slot in self.slots.values():
                 slot *= abs(slot) >= TINY
 
     def __repr__(self) -> str:
-        hidden = ("arena", "iterations", "slot_names", "slots")
+        hidden = ("arena", "iterations", "scratch", "slot_names", "slots")
         arguments = ", ".join(f"{key}={value!r}" for key, value in vars(self).items() if key not in hidden)
         return f"{type(self).__name__}({arguments})"
 
@@ -115,7 +120,7 @@ class SGD(Optimizer):
     Examples
     --------
     >>> w = np.array([1.0])
-    >>> SGD(0.5).update(w, np.array([1.0]))
+    >>> SGD(0.5).update(w, np.array([1.0]), np.empty(1))
     >>> w
     array([0.5])
     """
@@ -128,9 +133,10 @@ class SGD(Optimizer):
         self.nesterov = nesterov
         self.slot_names = ("m",) if momentum else ()
 
-    def update(self, w: Array, dw: Array, *slots: Array) -> None:
+    def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
-        step = self.learning_rate * dw
+        xp = array_module(w)
+        step = xp.multiply(dw, self.learning_rate, out=scratch)
         if not self.momentum:
             w -= step
             return
@@ -175,20 +181,25 @@ class RMSprop(Optimizer):
         self.centered = centered
         self.slot_names = ("v",) + ("a",) * centered + ("m",) * (momentum > 0)
 
-    def update(self, w: Array, dw: Array, *slots: Array) -> None:
+    def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         xp = array_module(w)
         slot = dict(zip(self.slot_names, slots, strict=True))
         v = slot["v"]
+        square = xp.multiply(dw, dw, out=scratch)
+        square *= 1 - self.rho
         v *= self.rho
-        v += (1 - self.rho) * dw * dw
+        v += square
         variance = v
         if self.centered:
             a = slot["a"]
             a *= self.rho
             a += (1 - self.rho) * dw
             variance = v - a * a
-        step = self.learning_rate * dw / xp.sqrt(variance + self.epsilon)
+        root = xp.add(variance, self.epsilon, out=scratch)
+        xp.sqrt(root, out=root)
+        step = xp.divide(dw, root, out=scratch)
+        step *= self.learning_rate
         if self.momentum > 0:
             m = slot["m"]
             m *= self.momentum
@@ -221,7 +232,7 @@ class Adam(Optimizer):
     >>> adam = Adam()
     >>> adam.iterations = 1
     >>> w, M, V = np.zeros(2), np.zeros(2), np.zeros(2)
-    >>> adam.update(w, np.array([1e-3, 5.0]), M, V)
+    >>> adam.update(w, np.array([1e-3, 5.0]), np.empty(2), M, V)
     >>> w.round(5)
     array([-0.001, -0.001])
     """
@@ -243,7 +254,7 @@ class Adam(Optimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
 
-    def update(self, w: Array, dw: Array, *slots: Array) -> None:
+    def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         xp = array_module(w)
         M, V = slots
@@ -255,8 +266,12 @@ class Adam(Optimizer):
         M *= self.beta_1
         M += dw
         V *= self.beta_2
-        V += dw * dw
-        w -= self.learning_rate * unbias * unscale * (M / (xp.sqrt(V) + epsilon))
+        V += xp.multiply(dw, dw, out=scratch)
+        root = xp.sqrt(V, out=scratch)
+        root += epsilon
+        step = xp.divide(M, root, out=scratch)
+        step *= self.learning_rate * unbias * unscale
+        w -= step
 
 
 class AdamW(Adam):
@@ -287,10 +302,10 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
         self.weight_decay = weight_decay
 
-    def update(self, w: Array, dw: Array, *slots: Array) -> None:
+    def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         w *= 1 - self.learning_rate * self.weight_decay
-        super().update(w, dw, *slots)
+        super().update(w, dw, scratch, *slots)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
