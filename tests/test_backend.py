@@ -124,7 +124,7 @@ def test_training_on_a_device_equals_training_on_the_cpu(device: Device, rng: np
         model = tinynn.Sequential(
             [tinynn.Dense(8, activation="relu"), tinynn.Dense(3, activation="softmax")], device=where, seed=3
         )
-        model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         history = model.fit(x, y, batch_size=16, epochs=3, verbose=0, validation_split=0.2)
         return history.history, model.predict(x), model.get_weights()
 
@@ -140,13 +140,14 @@ def test_a_training_step_does_not_wait_for_the_device(fake_cupy: FakeCuPy, rng: 
     x = rng.normal(size=(640, 4)).astype("float32")
     y = rng.integers(3, size=640)
     model = tinynn.Sequential([tinynn.Dense(3, activation="softmax")], device="cuda", seed=0)
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(x, y, batch_size=64, verbose=0)
-    scores = tinynn.training.Scores(model.metrics_for(y))
+    scores = tinynn.scores.Scores(model.metrics_for(y))
     there = to_device(x, model.device), to_device(y, model.device)
+    parts = model.trained_parts("fit")
     before = GuardArray.waits
     for _ in range(5):
-        model.train_step(*there, scores, "here")
+        model.train_step(parts, *there, scores, "here")
     assert GuardArray.waits == before
     scores.result()
     assert GuardArray.waits > before  # asking for the scores is what waits

@@ -18,7 +18,7 @@ rows = np.eye(3)[classes]
 
 def model(loss: str = "sparse_categorical_crossentropy") -> Sequential:
     network = Sequential([Input((4,)), Dense(5, activation="relu"), Dense(3, activation="softmax")], seed=0)
-    network.compile("adam", loss, ["accuracy"])
+    network.compile("adam", loss, metrics=["accuracy"])
     return network
 
 
@@ -66,7 +66,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "class numbers where one-hot is wanted",
         lambda: model("categorical_crossentropy").fit(x, classes),
         ValueError,
-        r"expected one-hot targets of shape \(batch, 3\), got \(12,\).*sparse_categorical_crossentropy",
+        r"expected one-hot targets of shape \(12, 3\), got \(12,\).*sparse_categorical_crossentropy",
     ),
     (
         "one-hot where class numbers are wanted",
@@ -126,13 +126,13 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("unknown activation", lambda: Dense(3, "rleu"), ValueError, "activation 'rleu'. Did you mean 'relu'"),
     (
         "unknown metric",
-        lambda: model().compile("adam", "mse", ["acuracy"]),
+        lambda: model().compile("adam", "mse", metrics=["acuracy"]),
         ValueError,
         "unknown metric 'acuracy'. Did you mean 'accuracy'",
     ),
     (
         "metrics as text",
-        lambda: model().compile("adam", "mse", "accuracy"),
+        lambda: model().compile("adam", "mse", metrics="accuracy"),
         TypeError,
         r"a list, such as metrics=\['acc",
     ),

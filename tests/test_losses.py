@@ -46,7 +46,7 @@ def draw(name: str, seed: int, batch: int, outputs: int) -> tuple[losses.Loss, n
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(batch, outputs)) + 0.1
     p = 0.02 + 0.9 * softmax(z)
-    return loss, targets(rng, batch, outputs), p if kind == "p" else z
+    return loss, targets(rng, batch, outputs), 1.3 * p if kind == "p" and "CCE" in name else p if kind == "p" else z
 
 
 def test_every_loss_has_a_case() -> None:
@@ -128,6 +128,13 @@ def test_a_sure_hit_has_a_small_loss_not_none() -> None:
     assert BinaryCrossentropy(from_logits=True)(np.ones((1, 1)), np.full((1, 1), 40.0)) == pytest.approx(np.exp(-40))
 
 
+@pytest.mark.parametrize("scale", [0.1, 7.0])
+def test_probabilities_are_divided_by_their_sum(scale: float, rng: np.random.Generator) -> None:
+    p, k = softmax(rng.normal(size=(5, 4))), rng.integers(4, size=5)
+    for loss, y in ((CategoricalCrossentropy(), one_hot(k, 4)), (SparseCategoricalCrossentropy(), k)):
+        assert loss(y, scale * p) == pytest.approx(loss(y, p), rel=1e-12)
+
+
 def test_sequences_are_averaged_over_every_step(rng: np.random.Generator) -> None:
     z = rng.normal(size=(2, 3, 4))
     k = rng.integers(4, size=(2, 3))
@@ -143,7 +150,7 @@ WRONG_TARGETS = [
         CategoricalCrossentropy(),
         np.array([1, 0]),
         (2, 3),
-        r"expected one-hot targets of shape \(batch, 3\), got \(2,\).*sparse_categorical_crossentropy.*to_categorical",
+        r"expected one-hot targets of shape \(2, 3\), got \(2,\).*sparse_categorical_crossentropy.*to_categorical",
     ),
     (CategoricalCrossentropy(), np.eye(4)[:2], (2, 3), r"predictions' shape \(2, 3\), got \(2, 4\).*3 outputs"),
     (CategoricalCrossentropy(), np.array([[2, 0, 0], [1, 0, 0]]), (2, 3), "between 0 and 1 that sum to 1"),

@@ -118,6 +118,15 @@ def test_averages_of_vanished_gradients_become_zero_not_denormal() -> None:
     assert (adam.slots["V"] > 0).all()
 
 
+def test_centered_rmsprop_survives_the_rounding_of_its_variance() -> None:
+    arena = arena_of(1000, dtype="float32")
+    arena.grads[:] = np.linspace(90, 110, 1000)
+    rmsprop = RMSprop(centered=True)
+    for _ in range(300):
+        rmsprop.step(arena)
+    assert np.isfinite(arena.values).all()
+
+
 def test_an_optimizer_belongs_to_one_model() -> None:
     adam = Adam()
     adam.step(arena_of(3))
@@ -130,8 +139,11 @@ def test_an_optimizer_belongs_to_one_model() -> None:
     [
         (lambda: Adam(learning_rate=-1), "Adam: learning_rate must be a number from 0 up, got -1"),
         (lambda: SGD(learning_rate="fast"), "SGD: learning_rate must be a number"),
-        (lambda: SGD(momentum=2), "SGD: momentum must lie between 0 and 1, got 2"),
-        (lambda: Adam(beta_1=1.0), r"Adam: beta_1 must lie in \[0, 1\), got 1.0"),
+        (lambda: SGD(momentum=2), "SGD: momentum must be a number from 0 to 1, got 2"),
+        (lambda: Adam(beta_1=1.0), "Adam: beta_1 must be a number from 0 to below 1, got 1.0"),
+        (lambda: RMSprop(rho=2), "RMSprop: rho must be a number from 0 to 1, got 2"),
+        (lambda: Adam(epsilon=-1), "Adam: epsilon must be a number from 0 up, got -1"),
+        (lambda: Adam(True), "Adam: learning_rate must be a number from 0 up, got True"),
         (lambda: optimizers.get("adamm"), "unknown optimizer 'adamm'. Did you mean 'adam'"),
     ],
 )

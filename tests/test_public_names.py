@@ -18,7 +18,7 @@ MODULES = ["callbacks", "datasets", "initializers", "layers", "losses", "metrics
 
 def test_public_names_are_exactly_all() -> None:
     public = {name for name in vars(tinynn) if not name.startswith("_")}
-    internal = {"cli", "interrupt", "lookup", "parameter", "scores", "sequential", "training"}
+    internal = {"cli", "arguments", "interrupt", "model", "parameter", "scores", "sequential", "training"}
     assert public - internal == set(tinynn.__all__)
 
 
@@ -30,7 +30,7 @@ def test_every_class_imports_from_tinynn_and_from_its_own_module(module: str) ->
         for name, value in vars(found).items()
         if inspect.isclass(value) and value.__module__ == found.__name__ and not name.startswith("_")
     ]
-    internal = {"Accuracy", "CallbackList", "LogitLoss"}
+    internal = {"Accuracy", "ActivationFunction", "CallbackList", "LogitLoss"}
     for name in names:
         if inspect.isclass(getattr(found, name)) and name not in internal:
             assert getattr(tinynn, name) is getattr(found, name)
@@ -40,12 +40,12 @@ def test_every_public_thing_has_a_docstring_and_every_class_an_example() -> None
     for name in tinynn.__all__:
         thing = getattr(tinynn, name)
         assert inspect.getdoc(thing), name
-        if inspect.isclass(thing) and not issubclass(thing, Exception | tinynn.Activation | tinynn.metrics.Metric):
+        if inspect.isclass(thing) and not issubclass(thing, Exception | tinynn.metrics.Metric):
             assert ">>>" in (inspect.getdoc(thing) or ""), name
 
 
 def test_import_is_quick() -> None:
-    """A quarter of a second, measured against the import of NumPy, which it cannot do without."""
+    """Little more than NumPy, which it cannot do without: a quarter of a second in all where NumPy takes a tenth."""
     best = {"numpy": 9.0, "numpy, tinynn": 9.0}
     for _ in range(3):
         for names in best:
@@ -53,7 +53,6 @@ def test_import_is_quick() -> None:
             subprocess.run([sys.executable, "-c", f"import {names}"], check=True)
             best[names] = min(best[names], time.perf_counter() - start)
     assert best["numpy, tinynn"] - best["numpy"] < 0.15
-    assert best["numpy, tinynn"] < 0.25 + best["numpy"]
 
 
 def test_no_file_is_longer_than_it_should_be() -> None:

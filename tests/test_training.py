@@ -26,7 +26,7 @@ one_hot = np.eye(2)[labels]
 
 def classifier(seed: int | None = 0, **options: Any) -> Sequential:
     model = Sequential([Input((4,)), Dense(8, activation="tanh"), Dense(2, activation="softmax")], seed=seed, **options)
-    model.compile("adam", "categorical_crossentropy", ["accuracy"])
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -193,7 +193,7 @@ def test_logits_survive_where_probabilities_would_be_zero() -> None:
 def test_a_loss_on_logits_by_hand_leaves_the_model_alone() -> None:
     model = Sequential([Dense(2)], dtype="float64", seed=0)
     loss = CategoricalCrossentropy(from_logits=True)
-    model.compile("sgd", loss, ["accuracy"])
+    model.compile("sgd", loss, metrics=["accuracy"])
     model.fit(x, one_hot, verbose=0)
     assert model.evaluate(x, one_hot)[0] == pytest.approx(loss(one_hot, model.predict(x)))
 
@@ -367,7 +367,7 @@ def test_ctrl_c_in_a_program_ends_it_cleanly(tmp_path: Path) -> None:
 
 def test_binary_targets_with_one_sigmoid_output() -> None:
     model = Sequential([Dense(8, activation="tanh"), Dense(1, activation="sigmoid")], seed=0)
-    model.compile(tinynn.Adam(0.01), BinaryCrossentropy(), ["accuracy"])
+    model.compile(tinynn.Adam(0.01), BinaryCrossentropy(), metrics=["accuracy"])
     history = model.fit(x, labels[:, None], epochs=100, verbose=0)
     assert history.history["accuracy"][-1] > 0.9
     assert history.history["loss"][-1] < history.history["loss"][0]

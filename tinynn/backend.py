@@ -68,6 +68,10 @@ class Device:
     xp: Any
     reason: str
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Device:
+        """Return this device: a copied model lives where the original does."""
+        return self
+
 
 def choose_device(device: str | Device | None = None) -> Device:
     """Choose the device to compute on, and say why.
@@ -127,6 +131,8 @@ def _probe_cuda() -> tuple[Any, str]:
                 "'tinynn[cuda12]' or 'tinynn[cuda13]'."
             )
         return None, f"CuPy is installed but cannot be imported: {error}"
+    except Exception as error:  # an old CuPy beside a new NumPy fails with errors of any kind
+        return None, f"CuPy is installed but cannot be imported: {type(error).__name__}: {error}"
     found = f"CuPy {cupy.__version__}"
     try:
         count = cupy.cuda.runtime.getDeviceCount()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, live: bool | None = None) -> None:
-        self.live = sys.stdout.isatty() if live is None else live
+        self.live = on_terminal() if live is None else live
         self.progress: Any = None
         self.drawn = 0.0
 
@@ -124,16 +125,19 @@ class ProgressBar(Callback):
         self.title = f"Epoch {epoch + 1}/{self.params['epochs']}"
         if self.live:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.table import Column
 
+            # In a narrow terminal the bar gives way first, then the logs; the numbers keep their places.
             self.progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(compact=True),
-                TextColumn("{task.fields[logs]}"),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4, max_width=24)),
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),
+                TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
+                TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+                TextColumn("{task.fields[logs]}", table_column=Column(no_wrap=True, ratio=3, overflow="ellipsis")),
                 auto_refresh=False,
                 transient=True,
+                expand=True,
             )
             self.task = self.progress.add_task(self.title, total=self.params["steps"], rate="", logs="")
             self.progress.start()
@@ -180,14 +184,31 @@ def show_logs(logs: Logs | None) -> str:
     return " - ".join(f"{name}: {value:.4f}" for name, value in (logs or {}).items())
 
 
+def on_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def bar_over(batches: Iterable[Any], steps: float, title: str, verbose: str | int) -> Iterable[Any]:
+    """Return `batches`, under a bar that goes away at the end if `verbose` asks for one and there is a terminal."""
+    if verbose not in ("auto", 0, 1, 2):
+        raise ValueError(f"{title}: verbose must be 'auto', 0, 1 or 2, got {verbose!r}.")
+    if verbose in (0, 2) or not on_terminal():
+        return batches
+    from rich.progress import track
+
+    return track(batches, title, total=steps, transient=True)
+
+
 class CallbackList:
     """All callbacks of one fit, called together; batches only for those that look at batches."""
 
-    def __init__(self, callbacks: Sequence[Any]) -> None:
+    def __init__(self, callbacks: Iterable[Any]) -> None:
+        callbacks = list(callbacks)
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 raise TypeError(f"fit: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}.")
-        self.all: list[Callback] = list(callbacks)
+        self.all: list[Callback] = callbacks
         self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)]
         others = [callback for callback in self.all if not isinstance(callback, ProgressBar)]
         self.at_batch_begin = [callback for callback in others if overrides(callback, "on_train_batch_begin")]
@@ -200,9 +221,10 @@ class CallbackList:
             callback.on_train_begin()
 
     def end(self) -> None:
-        """Tell them that training ends."""
-        for callback in self.all:
-            callback.on_train_end()
+        """Tell all of them that training ends, also those after one that raises."""
+        with ExitStack() as stack:
+            for callback in reversed(self.all):
+                stack.callback(callback.on_train_end)
 
     def epoch_begin(self, epoch: int) -> None:
         """Tell them that an epoch begins."""

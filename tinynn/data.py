@@ -16,7 +16,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Array:
     Parameters
     ----------
     x : array of int
-        Class numbers from 0.
+        Class numbers from 0; a last axis of size 1 is dropped.
     num_classes : int, optional
         The number of columns; by default the largest class number + 1.
 
@@ -36,6 +36,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Array:
            [0., 0., 1.]], dtype=float32)
     """
     numbers = to_host(x)
+    if numbers.ndim > 1 and numbers.shape[-1] == 1:
+        numbers = numbers[..., 0]  # a column of class numbers, as Keras takes it
     if numbers.dtype.kind not in "iu":
         raise ValueError(f"to_categorical expected whole class numbers, got {numbers.dtype}.")
     if numbers.size == 0:
@@ -94,13 +96,6 @@ def check_array(x: Any, who: str, name: str) -> Array:
     return x
 
 
-def check_count(value: Any, who: str) -> int:
-    """Return `value` if it is a whole number from 1 up."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{who} must be a whole number from 1 up, got {value!r}.")
-    return int(value)
-
-
 def split(x: Array, y: Array, part: float, rng: np.random.Generator) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Split off a random part for validation.
 
@@ -129,7 +124,7 @@ def split(x: Array, y: Array, part: float, rng: np.random.Generator) -> tuple[tu
     >>> len(x_train), len(x_validation)
     (8, 2)
     """
-    if not isinstance(part, int | float) or not 0 < part < 1:
+    if not isinstance(part, int | float | np.floating) or not 0 < part < 1:
         raise ValueError(f"fit: validation_split must lie between 0 and 1, got {part!r}.")
     count = round(len(x) * part)
     if count in (0, len(x)):

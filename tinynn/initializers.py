@@ -1,7 +1,8 @@
 """Where training starts: the initial values of the parameters.
 
-Names and defaults are Keras's. All values are drawn on the host in float64 and then rounded to the model's dtype, so
-that one seed gives the same network on every device, and in float64 the same to float32's accuracy.
+Names and defaults are Keras's, but there is no ``seed``: the model's decides. All values are drawn on the host in
+float64 and then rounded to the model's dtype, so that one seed gives the same network on every device, and in float64
+the same to float32's accuracy.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.arguments import Shape, resolve
 from tinynn.backend import Array
-from tinynn.lookup import resolve
-
-Shape = tuple[int, ...]
 
 
 class Initializer:
@@ -174,14 +173,15 @@ def fans(shape: Shape) -> tuple[float, float]:
 class VarianceScaling(Initializer):
     """Zero mean and variance scale / fan: the signal keeps its size from layer to layer.
 
-    fan is the number of inputs, of outputs, or their mean. A normal distribution is cut at two standard deviations
-    and widened so that its variance is still scale / fan; a uniform one has the limits +-sqrt(3 scale / fan).
+    fan is the number of inputs, of outputs, or their mean. A truncated normal distribution is cut at two standard
+    deviations and widened so that its variance is still scale / fan; a uniform one has the limits
+    +-sqrt(3 scale / fan).
 
     Parameters
     ----------
     scale : float, default 1.0
     mode : {"fan_in", "fan_out", "fan_avg"}, default "fan_in"
-    distribution : {"normal", "uniform"}, default "normal"
+    distribution : {"truncated_normal", "untruncated_normal", "uniform"}, default "truncated_normal"
 
     Examples
     --------
@@ -191,13 +191,16 @@ class VarianceScaling(Initializer):
     2.0
     """
 
-    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal") -> None:
+    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal") -> None:
         if scale <= 0:
             raise ValueError(f"VarianceScaling: scale must be above 0, got {scale!r}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(f"VarianceScaling: mode must be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
-        if distribution not in ("normal", "uniform"):
-            raise ValueError(f"VarianceScaling: distribution must be 'normal' or 'uniform', got {distribution!r}")
+        if distribution not in ("truncated_normal", "untruncated_normal", "uniform"):
+            raise ValueError(
+                "VarianceScaling: distribution must be 'truncated_normal', 'untruncated_normal' or 'uniform', "
+                f"got {distribution!r}"
+            )
         self.scale = scale
         self.mode = mode
         self.distribution = distribution
@@ -210,6 +213,8 @@ class VarianceScaling(Initializer):
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)
             return rng.uniform(-limit, limit, shape)
+        if self.distribution == "untruncated_normal":
+            return rng.normal(0.0, math.sqrt(variance), shape)
         # A normal distribution cut at two standard deviations has this part of its standard deviation left.
         stddev = math.sqrt(variance) / 0.87962566103423978
         values = rng.standard_normal(shape)
@@ -229,7 +234,7 @@ class GlorotNormal(VarianceScaling):
     """
 
     def __init__(self) -> None:
-        super().__init__(1.0, "fan_avg", "normal")
+        super().__init__(1.0, "fan_avg", "truncated_normal")
 
 
 class GlorotUniform(VarianceScaling):
@@ -258,7 +263,7 @@ class HeNormal(VarianceScaling):
     """
 
     def __init__(self) -> None:
-        super().__init__(2.0, "fan_in", "normal")
+        super().__init__(2.0, "fan_in", "truncated_normal")
 
 
 class HeUniform(VarianceScaling):
@@ -286,7 +291,7 @@ class LecunNormal(VarianceScaling):
     """
 
     def __init__(self) -> None:
-        super().__init__(1.0, "fan_in", "normal")
+        super().__init__(1.0, "fan_in", "truncated_normal")
 
 
 class LecunUniform(VarianceScaling):
@@ -361,7 +366,7 @@ def get(initializer: Any) -> Initializer:
     Examples
     --------
     >>> get("he_normal")
-    HeNormal(scale=2.0, mode='fan_in', distribution='normal')
+    HeNormal(scale=2.0, mode='fan_in', distribution='truncated_normal')
     """
     result: Initializer = resolve("initializer", initializer, Initializer, INITIALIZERS)
     return result

@@ -11,11 +11,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from tinynn.backend import Array, array_module
-from tinynn.layers.activations import Activation, Sigmoid, Softmax
-from tinynn.layers.base import Layer
-from tinynn.lookup import resolve
+import numpy as np
 
+from tinynn.arguments import resolve
+from tinynn.backend import Array, array_module
+from tinynn.layers.activations import ActivationFunction, Sigmoid, Softmax
+from tinynn.layers.base import Layer
+
+FLATTEN = "The predictions have more axes than the targets: is a Flatten() missing before the first Dense layer?"
 EPSILON = 1e-7  # Keras's: a probability below it counts as this much, so that log stays finite
 
 
@@ -47,8 +50,11 @@ class Loss:
         """The class's name, for messages."""
         return type(self).__name__
 
-    def __call__(self, y_true: Array, y_pred: Array) -> float:
-        """Return the loss as a float, after checking the targets."""
+    def __call__(self, y_true: Any, y_pred: Any) -> float:
+        """Return the loss as a float, after checking the targets; lists and integers are taken as arrays of numbers."""
+        y_true, y_pred = (np.asarray(y) if isinstance(y, list | tuple | float | int) else y for y in (y_true, y_pred))
+        if y_pred.dtype.kind in "iub":
+            y_pred = y_pred.astype(float)
         self.check(y_true, tuple(y_pred.shape))
         return float(self.forward(y_true, y_pred))
 
@@ -82,14 +88,19 @@ class LogitLoss(Loss):
         Whether predictions are logits (any number) or probabilities.
     """
 
-    activation: type[Activation]  # whose inputs the logits are
+    activation: type[ActivationFunction]  # whose inputs the logits are
 
     def __init__(self, from_logits: bool = False) -> None:
         self.from_logits = from_logits
 
     def can_take_logits_of(self, activation: Layer | None) -> bool:
-        """Whether `activation` makes the predictions this loss wants, so that it can take the logits before it."""
-        return not self.from_logits and type(activation) is self.activation and getattr(activation, "axis", -1) == -1
+        """Whether this loss, given the logits before `activation`, can do what it does with what comes after it.
+
+        A subclass that writes forward anew has a meaning of its own, and is left alone.
+        """
+        mine = next(vars(kind) for kind in type(self).__mro__ if "forward" in vars(kind))
+        known = "activation" in mine and type(activation) is self.activation
+        return known and not self.from_logits and getattr(activation, "axis", -1) == -1
 
     def on_logits(self) -> LogitLoss:
         """Return the same loss for logits: what training uses for a model that ends in the activation."""
@@ -101,12 +112,13 @@ class LogitLoss(Loss):
 class CategoricalCrossentropy(LogitLoss):
     """Cross-entropy of one-hot targets (or any distribution) t over classes.
 
-    Probabilities p  L = -mean_B sum_i t_i log p_i           dp_i = -t_i / p_i / B
-    Logits z         p = softmax(z), L as above              dz_i = (p_i sum_j t_j - t_i) / B
+    Probabilities p  q = p / sum_j p_j, L = -mean_B sum_i t_i log q_i      dq_i = -t_i / q_i / B
+    Logits z         q = softmax(z), L as above                            dz_i = (q_i sum_j t_j - t_i) / B
     Shapes           t, p, z (..., C); B rows of C classes
 
-    From logits the loss is computed as log(sum exp z) - z, which is exact however large z is. From probabilities, p
-    below 1e-7 counts as 1e-7, in the gradient too, so that a sure mistake still has a gradient.
+    From logits the loss is computed as log(sum exp z) - z, which is exact however large z is. Probabilities that do
+    not sum to 1 are divided by their sum, as Keras does. A q below 1e-7 counts as 1e-7, in the gradient too, so that a
+    sure mistake still has a gradient.
 
     Parameters
     ----------
@@ -120,7 +132,7 @@ class CategoricalCrossentropy(LogitLoss):
     >>> round(loss(t, p), 4)                    # log 2
     0.6931
     >>> loss.backward()
-    array([[-0., -2.]])
+    array([[ 1., -1.]])
     """
 
     activation = Softmax
@@ -128,9 +140,12 @@ class CategoricalCrossentropy(LogitLoss):
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the targets are one-hot or distributions."""
         classes = prediction_shape[-1]
-        if y_true.ndim == len(prediction_shape) - 1 and classes > 1:
+        if y_true.dtype.kind in "iu" and classes > 1 and tuple(y_true.shape) in (
+            prediction_shape[:-1],
+            (*prediction_shape[:-1], 1),
+        ):
             raise ValueError(
-                f"{self.name} expected one-hot targets of shape (batch, {classes}), got {tuple(y_true.shape)} "
+                f"{self.name} expected one-hot targets of shape {prediction_shape}, got {tuple(y_true.shape)} "
                 f"of dtype {y_true.dtype}, which looks like class numbers. Use the loss "
                 f"'sparse_categorical_crossentropy', or tinynn.to_categorical(y, {classes})."
             )
@@ -152,29 +167,31 @@ class CategoricalCrossentropy(LogitLoss):
             e = xp.exp(z)
             s = e.sum(axis=-1, keepdims=True)
             L = (t * (xp.log(s) - z)).sum() / B
-            self.cache = t, e / s, B
+            self.cache = t, e / s, s, B
         else:
-            p = xp.maximum(y_pred, EPSILON)
-            L = -(t * xp.log(p)).sum() / B
-            self.cache = t, p, B
+            s = y_pred.sum(axis=-1, keepdims=True)
+            q = xp.maximum(y_pred / s, EPSILON)
+            L = -(t * xp.log(q)).sum() / B
+            self.cache = t, q, s, B
         return L
 
     def backward(self) -> Array:
         """Return dz or dp."""
-        t, p, B = self.take_cache()
+        t, q, s, B = self.take_cache()
         if self.from_logits:
             T = t.sum(axis=-1, keepdims=True)     # 1 for one-hot targets
-            dz = (p * T - t) / B           # L = sum t (log sum exp z - z) / B
+            dz = (q * T - t) / B                  # L = sum t (log sum exp z - z) / B
             return dz
-        dp = -t / p / B                    # L = -sum t log p / B
+        dq = -t / q / B                           # L = -sum t log q / B
+        dp = (dq - (dq * q).sum(axis=-1, keepdims=True)) / s  # q = p / s, s = sum p
         return dp
 
 
 class SparseCategoricalCrossentropy(LogitLoss):
     """Cross-entropy of class numbers k: `CategoricalCrossentropy` without writing out the zeros.
 
-    Probabilities p  L = -mean_B log p_k                     dp_k = -1 / p_k / B, else 0
-    Logits z         p = softmax(z), L as above              dz_i = (p_i - [i = k]) / B
+    Probabilities p  q = p / sum_j p_j, L = -mean_B log q_k     dq_k = -1 / q_k / B, else 0
+    Logits z         q = softmax(z), L as above                 dz_i = (q_i - [i = k]) / B
     Shapes           k (...), integers from 0 to C - 1; p, z (..., C)
 
     Parameters
@@ -203,10 +220,12 @@ class SparseCategoricalCrossentropy(LogitLoss):
                 "which looks one-hot. Use the loss 'categorical_crossentropy', or y.argmax(axis=-1)."
             )
         if tuple(y_true.shape) != prediction_shape[:-1]:
+            fix = "Shapes are never broadcast: use y.reshape(-1) for one number a sample."
+            if len(prediction_shape) > 1 + y_true.ndim:
+                fix = FLATTEN
             raise ValueError(
                 f"{self.name} expected class numbers of shape {prediction_shape[:-1]} for predictions of shape "
-                f"{prediction_shape}, got {tuple(y_true.shape)}. Shapes are never broadcast: use y.reshape(-1) "
-                "for one number a sample."
+                f"{prediction_shape}, got {tuple(y_true.shape)}. {fix}"
             )
         if y_true.dtype.kind not in "iu":
             raise ValueError(
@@ -231,25 +250,27 @@ class SparseCategoricalCrossentropy(LogitLoss):
             z = p - p.max(axis=-1, keepdims=True)
             e = xp.exp(z)
             s = e.sum(axis=-1, keepdims=True)
+            q = e / s
             L = (xp.log(s[:, 0]) - z[here]).sum() / B
-            p = e / s
         else:
-            p = xp.maximum(p, EPSILON)
-            L = -xp.log(p[here]).sum() / B
-        self.cache = p, here, y_pred.shape
+            s = p.sum(axis=-1, keepdims=True)
+            q = xp.maximum(p / s, EPSILON)
+            L = -xp.log(q[here]).sum() / B
+        self.cache = q, s, here, y_pred.shape
         return L
 
     def backward(self) -> Array:
         """Return dz or dp."""
-        p, here, shape = self.take_cache()
-        xp = array_module(p)
-        B = len(p)
+        q, s, here, shape = self.take_cache()
+        xp = array_module(q)
+        B = len(q)
         if self.from_logits:
-            dz = p / B
+            dz = q / B
             dz[here] -= 1 / B                     # L = sum (log sum exp z - z_k) / B
             return dz.reshape(shape)
-        dp = xp.zeros_like(p)
-        dp[here] = -1 / p[here] / B               # L = -sum log p_k / B
+        dq = xp.zeros_like(q)
+        dq[here] = -1 / q[here] / B               # L = -sum log q_k / B
+        dp = (dq - (dq * q).sum(axis=-1, keepdims=True)) / s  # q = p / s, s = sum p
         return dp.reshape(shape)
 
 
@@ -308,9 +329,9 @@ class BinaryCrossentropy(LogitLoss):
         """Return dz or dp."""
         t, p, N = self.take_cache()
         if self.from_logits:
-            dz = (p - t) / N               # L = sum (max(z, 0) - z t + log(1 + exp(-|z|))) / N
+            dz = (p - t) / N                      # L = sum (max(z, 0) - z t + log(1 + exp(-|z|))) / N
             return dz
-        dp = (p - t) / (p * (1 - p)) / N   # L = -sum (t log p + (1 - t) log(1 - p)) / N
+        dp = (p - t) / (p * (1 - p)) / N          # L = -sum (t log p + (1 - t) log(1 - p)) / N
         return dp
 
 
@@ -351,6 +372,13 @@ def need_same_shape(who: str, y_true: Array, prediction_shape: tuple[int, ...]) 
         fix = "Shapes are never broadcast: use y[:, None] for one column."
     elif given == (*prediction_shape, 1):
         fix = "Shapes are never broadcast: use y[:, 0] to drop the column."
+    elif len(given) < len(prediction_shape) and len(prediction_shape) > 2:
+        fix = FLATTEN
+    elif y_true.dtype.kind in "iu" and given in (prediction_shape[:1], (*prediction_shape[:1], 1)):
+        fix = (
+            "If these are class numbers, use the loss 'sparse_categorical_crossentropy', "
+            f"or tinynn.to_categorical(y, {prediction_shape[-1]})."
+        )
     else:
         fix = f"The model's last layer has {prediction_shape[-1]} outputs; targets must have as many columns."
     raise ValueError(message + fix)

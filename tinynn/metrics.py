@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+from tinynn.arguments import find, resolve
 from tinynn.backend import Array
-from tinynn.lookup import find, resolve
 
 
 class Metric:
@@ -162,12 +163,12 @@ def get(metric: Any, target_axes: int = 0, prediction_shape: tuple[int, ...] = (
         accuracy.name = metric
         return accuracy
     result: Metric = resolve("metric", metric, Metric, METRICS)
-    return result
+    return copy.deepcopy(result)  # whoever asked counts by himself: an instance may be in use elsewhere
 
 
-def check_name(metric: Any) -> None:
-    """Raise at compile time for a name that `get` would not know."""
+def check_name(metric: Any) -> str:
+    """Return the name a metric will have in the logs; raise at compile time for one that `get` would not know."""
     if isinstance(metric, str):
         find("metric", metric, dict.fromkeys(ACCURACY_NAMES) | METRICS)
-    else:
-        get(metric)
+        return metric
+    return get(metric).name

@@ -13,10 +13,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from tinynn.arguments import check_number, resolve
 from tinynn.backend import Array, array_module
-from tinynn.lookup import resolve
 from tinynn.parameter import Arena
 
 # Averages of gradients that have become zero decay into numbers below 1e-38, which processors divide at half speed.
@@ -44,6 +42,7 @@ class Optimizer:
 
     Examples
     --------
+    >>> import numpy as np
     >>> class SignDescent(Optimizer):
     ...     def update(self, w, dw, scratch):
     ...         w -= self.learning_rate * np.sign(dw)
@@ -54,9 +53,7 @@ class Optimizer:
     slot_names: tuple[str, ...] = ()
 
     def __init__(self, learning_rate: float) -> None:
-        if not isinstance(learning_rate, int | float | np.floating) or not 0 <= learning_rate < math.inf:
-            raise ValueError(f"{type(self).__name__}: learning_rate must be a number from 0 up, got {learning_rate!r}")
-        self.learning_rate = float(learning_rate)
+        self.learning_rate = check_number(learning_rate, f"{type(self).__name__}: learning_rate", 0)
         self.iterations = 0
         self.slots: dict[str, Array] = {}
         self.arena: Arena | None = None
@@ -119,6 +116,7 @@ class SGD(Optimizer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> w = np.array([1.0])
     >>> SGD(0.5).update(w, np.array([1.0]), np.empty(1))
     >>> w
@@ -127,9 +125,7 @@ class SGD(Optimizer):
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(learning_rate)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"SGD: momentum must lie between 0 and 1, got {momentum!r}")
-        self.momentum = momentum
+        self.momentum = check_number(momentum, "SGD: momentum", 0, 1)
         self.nesterov = nesterov
         self.slot_names = ("m",) if momentum else ()
 
@@ -175,9 +171,9 @@ class RMSprop(Optimizer):
         centered: bool = False,
     ) -> None:
         super().__init__(learning_rate)
-        self.rho = rho
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.rho = check_number(rho, "RMSprop: rho", 0, 1)
+        self.momentum = check_number(momentum, "RMSprop: momentum", 0, 1)
+        self.epsilon = check_number(epsilon, "RMSprop: epsilon", 0)
         self.centered = centered
         self.slot_names = ("v",) + ("a",) * centered + ("m",) * (momentum > 0)
 
@@ -195,7 +191,7 @@ class RMSprop(Optimizer):
             a = slot["a"]
             a *= self.rho
             a += (1 - self.rho) * dw
-            variance = v - a * a
+            variance = xp.maximum(v - a * a, 0)  # rounding may take it below
         root = xp.add(variance, self.epsilon, out=scratch)
         xp.sqrt(root, out=root)
         step = xp.divide(dw, root, out=scratch)
@@ -229,6 +225,7 @@ class Adam(Optimizer):
     --------
     The first step is lr in every direction, however large the gradient:
 
+    >>> import numpy as np
     >>> adam = Adam()
     >>> adam.iterations = 1
     >>> w, M, V = np.zeros(2), np.zeros(2), np.zeros(2)
@@ -247,12 +244,10 @@ class Adam(Optimizer):
         epsilon: float = 1e-7,
     ) -> None:
         super().__init__(learning_rate)
-        for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise ValueError(f"{type(self).__name__}: {name} must lie in [0, 1), got {beta!r}")
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
+        who = type(self).__name__
+        self.beta_1 = check_number(beta_1, f"{who}: beta_1", 0, 1, below=True)
+        self.beta_2 = check_number(beta_2, f"{who}: beta_2", 0, 1, below=True)
+        self.epsilon = check_number(epsilon, f"{who}: epsilon", 0)
 
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
@@ -300,7 +295,7 @@ class AdamW(Adam):
         epsilon: float = 1e-7,
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
-        self.weight_decay = weight_decay
+        self.weight_decay = check_number(weight_decay, "AdamW: weight_decay", 0)
 
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""

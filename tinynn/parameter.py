@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -37,8 +38,9 @@ class Parameter:
         """Make `value` and `grad` the arrays that the owner computes with."""
         self.value = value
         self.grad = grad
-        setattr(self.owner, self.name, value)
-        setattr(self.owner, f"d{self.name}", grad)
+        attributes = vars(self.owner)  # past Layer.__setattr__, which would copy into the old arrays
+        attributes[self.name] = value
+        attributes[f"d{self.name}"] = grad
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"
@@ -94,6 +96,12 @@ class Arena:
             parameter.bind(value, grad)
             parameter.in_arena = True
             start = stop
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Arena:
+        """Return an arena of the copied layers, whose views lie in it."""
+        twin = Arena(copy.deepcopy(self.parameters, memo), str(self.values.dtype), self.xp)
+        memo[id(self)] = twin
+        return twin
 
     @property
     def size(self) -> int:

@@ -33,25 +33,28 @@ class Scores:
         for metric in metrics:
             metric.reset_state()
         self.samples = 0
-        self.losses: list[tuple[Any, int, str | None]] = []
+        self.total = 0.0
+        self.unread: list[tuple[Any, int, str | None]] = []
 
     def add(self, L: Any, y_true: Array, y_pred: Array, where: str | None) -> None:
         """Count one batch; `where` is its place in the training, None outside of it."""
+        self.samples += len(y_true)
         if isinstance(L, float | np.generic):
             check_finite(float(L), where, "training stopped before that step changed the weights")
-        self.losses.append((L, len(y_true), where))
-        self.samples += len(y_true)
+            self.total += float(L) * len(y_true)
+        else:
+            self.unread.append((L, len(y_true), where))
         for metric in self.metrics:
             metric.update_state(y_true, y_pred)
 
     def result(self) -> dict[str, float]:
         """Return the mean loss and the metrics."""
-        total = 0.0
-        for L, samples, where in self.losses:
-            value = float(L)
-            check_finite(value, where, "seen later, for a look at each step would slow the device; weights are spoilt")
-            total += value * samples
-        return {"loss": total / self.samples, **{metric.name: metric.result() for metric in self.metrics}}
+        for L, samples, where in self.unread:
+            loss = float(L)
+            check_finite(loss, where, "seen later, for a look at each step would slow the device; weights are spoilt")
+            self.total += loss * samples
+        self.unread.clear()
+        return {"loss": self.total / self.samples, **{metric.name: metric.result() for metric in self.metrics}}
 
 
 def check_finite(loss: float, where: str | None, what_is_lost: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from tinynn.arguments import Shape
 from tinynn.backend import Array, Device
-from tinynn.layers.activations import Activation
-from tinynn.layers.base import Layer, Shape, ShapeError
+from tinynn.layers.activations import ActivationFunction
+from tinynn.layers.base import Layer, ShapeError
 from tinynn.layers.input import Input
 from tinynn.training import Trainer
 
@@ -53,6 +57,8 @@ class Sequential(Trainer):
     ) -> None:
         super().__init__(name=name, device=device, seed=seed, dtype=dtype)
         self.layers: list[Layer] = []
+        if isinstance(layers, Layer | Input):
+            raise TypeError(f"{self.label}: expected a list of layers, got the layer {layers!r:.60}; put it in [].")
         for layer in layers:
             self.add(layer)
 
@@ -82,7 +88,7 @@ class Sequential(Trainer):
             if isinstance(layer, type) and issubclass(layer, Layer | Input):
                 hint = f" Write {layer.__name__}(...) with its arguments, to make one."
             raise TypeError(f"{self.label}: expected a layer, got {layer!r:.60}.{hint}")
-        if self.arena is not None:
+        if self.input_shape is not None:
             raise RuntimeError(
                 f"{self.label} has its weights already and cannot grow; add layers before build, summary or fit, or "
                 "make a new model."
@@ -125,8 +131,7 @@ class Sequential(Trainer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the output of the last layer."""
-        if self.input_shape is None:
-            self.ensure_built(who="forward")
+        self.need_weights("forward")
         self.check_input(x)
         for layer in self.layers:
             y = layer.forward(x, training)
@@ -174,16 +179,18 @@ class Sequential(Trainer):
         if not self.layers:
             return None
         last = self.layers[-1]
-        return last if isinstance(last, Activation) else last.last_activation
+        return last if isinstance(last, ActivationFunction) else last.last_activation
 
-    def swap_activation(self, activation: Any) -> None:
-        """Put `activation` in the place of `last_activation`."""
+    def with_activation(self, activation: Layer) -> Layer:
+        """Return a twin of this model, with the same weights, that ends in another activation."""
+        twin = copy.copy(self)
         last = self.layers[-1]
-        if isinstance(last, Activation):
+        if isinstance(last, ActivationFunction):
             activation.input_shape = activation.output_shape = last.output_shape
-            self.layers[-1] = activation
+            twin.layers = [*self.layers[:-1], activation]
         else:
-            last.swap_activation(activation)
+            twin.layers = [*self.layers[:-1], last.with_activation(activation)]
+        return twin
 
     def summary(self) -> None:
         """Print a table of the layers: output shapes, parameters, and the memory of values and gradients.
@@ -198,17 +205,18 @@ class Sequential(Trainer):
         from rich.console import Console
         from rich.table import Table
 
-        arena = self.ensure_built(who="summary")
+        self.need_weights("summary")
         table = Table()
         table.add_column("Layer (type)")
         table.add_column("Output shape")
         table.add_column("Parameters", justify="right")
         table.add_column("Memory", justify="right")
-        size = arena.values.itemsize
+        size = np.dtype(self.dtype).itemsize
         for layer in self.layers:
             count = layer.count_params()
             shape = ("batch", *(layer.output_shape or ()))
             table.add_row(layer.label, f"({', '.join(map(str, shape))})", f"{count:,}", show_bytes(2 * count * size))
+        total = self.count_params()
         console = Console()
         shape = ("batch", *(self.input_shape or ()))
         console.print(
@@ -218,7 +226,7 @@ class Sequential(Trainer):
         )
         console.print(table)
         console.print(
-            f"Parameters: {arena.size:,}  Memory of values and gradients: {show_bytes(2 * arena.size * size)}",
+            f"Parameters: {total:,}  Memory of values and gradients: {show_bytes(2 * total * size)}",
             highlight=False,
         )
 

@@ -113,6 +113,28 @@ def test_layers_that_are_not_analytic_get_central_differences(layer: Layer) -> N
     assert report.error < 1e-8
 
 
+class SmallAbsolute(Absolute):
+    """Its derivative is so small that a careless comparison takes it for none."""
+
+    right = True
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        return 1e-6 * super().forward(x, training)
+
+    def backward(self, dy: Any, need_dx: bool = True) -> Any:
+        return 1e-6 * super().backward(dy) if self.right else 0 * super().backward(dy)
+
+
+def test_small_derivatives_are_no_excuse() -> None:
+    report = gradients(SmallAbsolute(), x)
+    assert report.rows[0].method == "central differences"
+    near = Sequential([Dense(2), Absolute()], dtype="float64", seed=0)
+    targets = near(x) + 1e-7
+    report = gradients(near, x, targets, "mse")
+    assert report.ok, report
+    assert {row.method for row in report.rows} == {"central differences"}
+
+
 def test_the_whole_model_with_its_loss() -> None:
     model = Sequential([Input((3,)), Dense(4, activation="tanh"), Dense(2, activation="softmax")], seed=0)
     labels = np.arange(5) % 2

@@ -48,6 +48,7 @@ class Row:
 
 
 TABLE = [
+    Row("Activation", lambda: layers.Activation("tanh"), shapes(), lambda k: k.layers.Activation("tanh")),
     Row("Linear", layers.Linear, shapes(), lambda k: k.layers.Activation("linear")),
     Row("ReLU", layers.ReLU, shapes(), lambda k: k.layers.ReLU(), kinks=(0.0,)),
     Row("Sigmoid", layers.Sigmoid, shapes(), lambda k: k.layers.Activation("sigmoid")),

@@ -124,8 +124,7 @@ def gradients(
     y : array, optional
         Targets. Without them the layer's output is weighted with a random upstream gradient.
     loss : str or Loss, optional
-        With `y`: the loss; by default the compiled one. A model that ends in the loss's softmax or sigmoid is checked
-        on its logits, as it is trained.
+        With `y`: the loss; by default the compiled one.
     training : bool, default False
         Passed to forward.
     seed : int, default 0
@@ -161,13 +160,14 @@ def gradients(
     check_dx = x.dtype.kind == "f"
     x = x.astype(np.float64) if check_dx else x
     if isinstance(layer, Trainer):
-        layer.ensure_built(tuple(x.shape[1:]))
+        layer.need_weights("check.gradients", tuple(x.shape[1:]))
     elif layer.input_shape is None:
         layer.build_for(tuple(x.shape[1:]))
     layer.check_input(x)
 
     parameters = layer.parameters
-    with in_float64(parameters), end_of(layer, y, loss) as (the_loss, targets):
+    the_loss, targets = loss_and_targets(layer, y, loss)
+    with in_float64(parameters):
         rng = generator(seed)
         output = layer.forward(x, training)
         if the_loss is None:
@@ -177,10 +177,12 @@ def gradients(
             the_loss.forward(targets, output)
             dy = the_loss.backward()
 
+        def outputs() -> Any:
+            return layer.forward(arrays["x"], training)
+
         def objective() -> Any:
             """Return the number whose gradient is checked, complex where x or a parameter is."""
-            out = layer.forward(arrays["x"], training)
-            return (dy * out).sum() if the_loss is None else the_loss.forward(targets, out)
+            return (dy * outputs()).sum() if the_loss is None else the_loss.forward(targets, outputs())
 
         faults, dx = run_backward(layer, x, dy, training, check_dx)
         arrays = {"x": x}
@@ -190,7 +192,7 @@ def gradients(
             subjects.append((f"{place}.d{short}" if place else f"d{short}", parameter, parameter.grad.copy()))
         rows = []
         for name, subject, gradient in subjects:
-            true, entries, method = true_gradient(objective, arrays, subject, rng, max_entries)
+            true, entries, method = true_gradient((outputs, objective), arrays, subject, rng, max_entries)
             shape = x.shape if subject is None else subject.shape
             if gradient.shape != shape:
                 faults.append(f"{name} has the shape {gradient.shape}, its array {shape}")
@@ -223,63 +225,68 @@ def run_backward(layer: Layer, x: Array, dy: Array, training: bool, check_dx: bo
 
 
 def true_gradient(
-    objective: Callable[[], Any],
+    functions: tuple[Callable[[], Any], Callable[[], Any]],
     arrays: dict[str, Array],
     parameter: Parameter | None,
     rng: np.random.Generator,
     max_entries: int,
 ) -> tuple[Array, Array, str]:
-    """Return the gradient of `objective` by x or a parameter, the flat entries it was taken at, and the method."""
+    """Return the gradient of the objective by x or a parameter, the flat entries it was taken at, and the method.
+
+    The functions are the layer's outputs and the objective. Where both carry complex numbers through, judged by one
+    random direction, the complex step is taken; the outputs are looked at as well as the objective, for the gradient
+    of the objective may be small where the outputs' are not.
+    """
     original = arrays["x"] if parameter is None else parameter.value
 
-    def put(array: Array) -> None:
+    def at(array: Array, function: Callable[[], Any]) -> Any:
+        """Return the function with `array` in the place of x or the parameter."""
         if parameter is None:
             arrays["x"] = array
         else:
             parameter.bind(array, parameter.grad)
+        return function()
 
-    def along(direction: Array) -> float:
+    def differences(function: Callable[[], Any], direction: Array) -> Any:
         """Return the derivative along a direction by central differences."""
         h = 1e-6
-        put(original + h * direction)
-        plus = float(objective())
-        put(original - h * direction)
-        return (plus - float(objective())) / (2 * h)
+        return (at(original + h * direction, function) - at(original - h * direction, function)) / (2 * h)
 
-    def along_complex(direction: Array) -> float:
+    def complex_step(function: Callable[[], Any], direction: Array) -> Any:
         """Return the derivative along a direction by the complex step."""
         h = 1e-20
-        put(original + 1j * h * direction)
-        return float(np.imag(objective())) / h
+        return np.imag(at(original + 1j * h * direction, function)) / h
+
+    def is_analytic(function: Callable[[], Any], direction: Array) -> bool:
+        """Whether both agree, but for the rounding of the differences."""
+        by_differences = np.asarray(differences(function, direction))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
+                by_complex_step = np.asarray(complex_step(function, direction))
+        except (TypeError, np.exceptions.ComplexWarning):
+            return False
+        rounding = 20 * np.finfo(float).eps * np.abs(at(original, function)).max(initial=0.0) / 1e-6
+        size = max(np.abs(by_differences).max(initial=0.0), np.abs(by_complex_step).max(initial=0.0))
+        return bool(np.abs(by_differences - by_complex_step).max(initial=0.0) <= 1e-4 * size + rounding)
 
     entries = np.arange(original.size)
     if original.size > max_entries:
         entries = np.sort(rng.choice(original.size, max_entries, replace=False))
     anywhere = rng.standard_normal(original.shape)
     try:
-        method, derivative = CENTRAL_DIFFERENCES, along
-        by_differences = along(anywhere)
-        if is_analytic(along_complex, anywhere, by_differences):
-            method, derivative = COMPLEX_STEP, along_complex
+        analytic = all(is_analytic(function, anywhere) for function in functions)
+        method, derivative = (COMPLEX_STEP, complex_step) if analytic else (CENTRAL_DIFFERENCES, differences)
         true = np.empty(len(entries))
         for i, entry in enumerate(entries):
             direction = np.zeros(original.shape)
             direction.flat[entry] = 1.0
-            true[i] = derivative(direction)
+            true[i] = derivative(functions[1], direction)
     finally:
-        put(original)
+        arrays["x"] = arrays["x"] if parameter is not None else original
+        if parameter is not None:
+            parameter.bind(original, parameter.grad)
     return true, entries, method
-
-
-def is_analytic(along_complex: Callable[[Array], float], direction: Array, expected: float) -> bool:
-    """Whether forward carries complex numbers through, judged by one direction."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            derivative = along_complex(direction)
-    except (TypeError, np.exceptions.ComplexWarning):
-        return False
-    return abs(derivative - expected) <= 1e-5 * max(abs(expected), 1.0)
 
 
 def error(found: Array, true: Array) -> float:
@@ -304,21 +311,14 @@ def in_float64(parameters: list[Parameter]) -> Iterator[None]:
             parameter.bind(value, grad)
 
 
-@contextmanager
-def end_of(layer: Layer, y: Any, loss: Any) -> Iterator[tuple[losses.Loss | None, Array]]:
-    """Yield the loss to check with (None for a random upstream gradient) and the targets."""
+def loss_and_targets(layer: Layer, y: Any, loss: Any) -> tuple[losses.Loss | None, Array]:
+    """Return the loss to check with (None for a random upstream gradient) and the targets."""
     if y is None:
         if loss is not None:
             raise ValueError("check.gradients: a loss needs targets; give y as well.")
-        yield None, np.empty(0)
-        return
+        return None, np.empty(0)
     if loss is None:
         loss = getattr(layer, "loss", None)
     if loss is None:
         raise ValueError("check.gradients: targets need a loss; give loss='mse', say, or a compiled model.")
-    chosen = losses.get(loss)
-    if isinstance(layer, Trainer):
-        with layer.on_logits(chosen) as (the_loss, _):
-            yield the_loss, to_host(y)
-    else:
-        yield chosen, to_host(y)
+    return losses.get(loss), to_host(y)

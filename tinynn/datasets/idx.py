@@ -20,6 +20,9 @@ from tinynn.backend import Array
 KINDS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
+MOST_AXES, MOST_BYTES = 32, 1 << 31  # more than any real file has
+
+
 class IdxError(ValueError):
     """A file is no whole IDX file."""
 
@@ -70,6 +73,8 @@ def load_idx(path: str | os.PathLike[str]) -> Array:
                 raise IdxError(f"{path} is truncated: it ends inside its header. Get the file again.")
             shape = tuple(int.from_bytes(header[4 * i : 4 * i + 4], "big") for i in range(axes))
             dtype = np.dtype(KINDS[magic[2]])
+            if axes > MOST_AXES or max(shape) > MOST_BYTES:
+                raise IdxError(f"{path} promises an array of {axes} axes, the longest {max(shape):,}: it is corrupted.")
             promised = math.prod(shape) * dtype.itemsize
             content = read_at_most(cast(IO[bytes], stream), promised + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinynn.arguments import Shape, resolve
 from tinynn.backend import Array, array_module
-from tinynn.layers.base import Layer, Shape
-from tinynn.lookup import resolve
+from tinynn.layers.base import Layer, ShapeError, show_shape
 
 
-class Activation(Layer):
+class ActivationFunction(Layer):
     """Base class of the activations: the output has the input's shape, and there is nothing to learn."""
 
     def build(self, input_shape: Shape) -> Shape:
@@ -21,7 +21,7 @@ class Activation(Layer):
         return input_shape
 
 
-class Linear(Activation):
+class Linear(ActivationFunction):
     """y = x: no activation.
 
     Backward dx = dy
@@ -46,7 +46,7 @@ class Linear(Activation):
         return dx
 
 
-class Tanh(Activation):
+class Tanh(ActivationFunction):
     """y = tanh(x), between -1 and 1.
 
     Backward dx = dy (1 - y^2)
@@ -72,7 +72,7 @@ class Tanh(Activation):
         return dx
 
 
-class Sigmoid(Activation):
+class Sigmoid(ActivationFunction):
     """y = 1 / (1 + exp(-x)), between 0 and 1.
 
     Computed from exp(-|x|), which cannot overflow and keeps the small outputs exact.
@@ -102,7 +102,7 @@ class Sigmoid(Activation):
         return dx
 
 
-class ReLU(Activation):
+class ReLU(ActivationFunction):
     """y = max(x, 0) (Nair & Hinton 2010).
 
     Backward dx = dy where x > 0, else 0. At the kink, x = 0, the derivative is taken as 0, as Keras does.
@@ -128,7 +128,7 @@ class ReLU(Activation):
         return dx
 
 
-class Softmax(Activation):
+class Softmax(ActivationFunction):
     """y_i = exp(x_i) / sum_j exp(x_j): probabilities that sum to 1 along one axis.
 
     The largest x is taken off first, which changes nothing in exact numbers and keeps exp from overflowing.
@@ -154,6 +154,16 @@ class Softmax(Activation):
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
         self.axis = axis
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Return the input's shape."""
+        axes = len(input_shape) + 1
+        if not -axes <= self.axis < axes or self.axis % axes == 0:
+            raise ShapeError(
+                f"{self.label}: axis {self.axis} is none of the {axes - 1} axes after the batch axis of an input of "
+                f"shape {show_shape(input_shape)}."
+            )
+        return input_shape
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the softmax of x."""
@@ -194,3 +204,41 @@ def get(activation: Any) -> Layer:
         return Linear()
     result: Layer = resolve("activation", activation, Layer, ACTIVATIONS)
     return result
+
+
+class Activation(Layer):
+    """An activation as a layer, by its name.
+
+    Parameters
+    ----------
+    activation : str or Layer
+        ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"softmax"``, ``"linear"``, or an activation layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Activation("relu")(np.array([[-2.0, 3.0]]))
+    array([[0., 3.]])
+    """
+
+    ends_in_activation = True
+
+    def __init__(self, activation: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.activation = get(activation)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Build the activation."""
+        return self.activation.build_for(input_shape)
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Return activation(x)."""
+        y = self.activation.forward(x, training)
+        self.cache = ()
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
+        """Return dx."""
+        self.take_cache()
+        dx = self.activation.backward(dy)         # y = activation(x)
+        return dx

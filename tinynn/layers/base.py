@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -9,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.arguments import Shape, check_shape
 from tinynn.backend import Array, array_module, to_host
 from tinynn.initializers import Initializer
 from tinynn.parameter import Parameter
-
-Shape = tuple[int, ...]
 
 
 class ShapeError(ValueError):
@@ -29,19 +29,6 @@ def show_shape(shape: Sequence[int]) -> str:
     ('(batch, 28, 28)', '(batch,)')
     """
     return "(batch" + "".join(f", {size}" for size in shape) + ("," if not shape else "") + ")"
-
-
-def check_shape(shape: Any, who: str) -> Shape:
-    """Return an input shape given by a user as a tuple, or say what is wrong with it."""
-    sizes = (shape,) if isinstance(shape, int) else shape
-    if not isinstance(sizes, tuple | list) or not all(
-        isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 1 for size in sizes
-    ):
-        raise ValueError(
-            f"{who}: expected the shape of one sample as a tuple of whole numbers from 1 up, such as (784,), "
-            f"got {shape!r}. The batch axis is left out."
-        )
-    return tuple(int(size) for size in sizes)
 
 
 class Layer:
@@ -101,6 +88,21 @@ class Layer:
         if input_shape is not None:
             self.given_input_shape = check_shape(input_shape, f"{type(self).__name__}: input_shape")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a parameter's value or gradient is written in place, for it is a view into the arena.
+
+        So ``self.dW = x.T @ dy`` in a layer of one's own does what it looks like.
+        """
+        view = self.__dict__.get(name)
+        if view is None or view is value or not any(
+            name in (parameter.name, f"d{parameter.name}") for parameter in self.own_parameters
+        ):
+            object.__setattr__(self, name, value)
+            return
+        if np.shape(value) != view.shape:
+            raise ShapeError(f"{self.label}: {name} has the shape {view.shape}, got {np.shape(value)}.")
+        view[...] = value
+
     # What a layer writes -----------------------------------------------------------------------------------------
 
     def build(self, input_shape: Shape) -> Shape:
@@ -158,8 +160,7 @@ class Layer:
         initializer : Initializer
         """
         rng = self.rng if self.rng is not None else np.random.default_rng()
-        parameter = Parameter(self, name, initializer(shape, rng, self.dtype))
-        self.own_parameters.append(parameter)
+        self.own_parameters.append(Parameter(self, name, initializer(shape, rng, self.dtype)))
 
     def take_cache(self) -> Any:
         """Return what forward kept, and forget it: one backward for each forward.
@@ -189,18 +190,46 @@ class Layer:
 
     def __call__(self, x: Array, training: bool = False) -> Array:
         """Return forward(x), building the layer at its first use and checking the shape of `x`."""
-        array_module(x)
+        xp = array_module(x)
+        if x.dtype.kind in "iub":
+            x = x.astype(self.dtype)
         if self.input_shape is None:
             self.build_for(tuple(x.shape[1:]))
+            for parameter in self.parameters:
+                parameter.bind(xp.asarray(parameter.value), xp.asarray(parameter.grad))
         self.check_input(x)
         return self.forward(x, training)
 
     def build_for(self, input_shape: Shape) -> Shape:
-        """Build the layer and note the shapes; what a container calls."""
+        """Build the layer and note the shapes; what a container calls. A layer that is built keeps its weights.
+
+        Raises
+        ------
+        ShapeError
+            If it is built for another shape already, or was declared for another one.
+        """
+        if self.input_shape is not None and self.output_shape is not None:
+            if input_shape != self.input_shape:
+                raise ShapeError(
+                    f"{self.label} has weights for inputs of shape {show_shape(self.input_shape)} already, "
+                    f"got {show_shape(input_shape)}."
+                )
+            return self.output_shape
+        declared = self.given_input_shape
+        if declared is not None and declared != input_shape:
+            raise ShapeError(
+                f"{self.label} was declared for inputs of shape {show_shape(declared)}, "
+                f"got {show_shape(input_shape)}."
+            )
         output_shape = self.build(input_shape)
         self.input_shape = input_shape
         self.output_shape = output_shape
         return output_shape
+
+    def unbuild(self) -> None:
+        """Forget weights and shapes."""
+        self.own_parameters.clear()
+        self.input_shape = self.output_shape = self.cache = None
 
     def check_input(self, x: Array) -> None:
         """Raise ShapeError unless `x` is a batch of the inputs this layer was built for."""
@@ -218,12 +247,21 @@ class Layer:
 
     @property
     def last_activation(self) -> Layer | None:
-        """The activation this layer ends in, None if it has none."""
-        return self.__dict__["activation"] if self.ends_in_activation else None
+        """The activation that forward ends in, None if it ends in none.
 
-    def swap_activation(self, activation: Any) -> None:
-        """Put `activation` in the place of `last_activation`."""
-        self.__dict__["activation"] = activation
+        ``ends_in_activation`` must stand in the same class as ``forward``: a subclass that writes forward anew may do
+        something else after the activation.
+        """
+        for kind in type(self).__mro__:
+            if "forward" in vars(kind):
+                return self.__dict__["activation"] if vars(kind).get("ends_in_activation", False) else None
+        return None
+
+    def with_activation(self, activation: Layer) -> Layer:
+        """Return a twin of this layer, with the same weights, that ends in another activation."""
+        twin = copy.copy(self)
+        twin.__dict__["activation"] = activation
+        return twin
 
     @property
     def label(self) -> str:
@@ -244,12 +282,21 @@ class Layer:
 
     @property
     def children(self) -> list[Layer]:
-        """The layers kept in this layer's attributes (an activation, the layers of a container), in order."""
-        found: list[Layer] = []
+        """The layers kept in this layer's attributes, also in lists, tuples and dictionaries there; each once."""
+        found: dict[int, Layer] = {}
+
+        def look(value: Any) -> None:
+            if isinstance(value, Layer):
+                found.setdefault(id(value), value)
+            elif isinstance(value, dict):
+                look(list(value.values()))
+            elif isinstance(value, list | tuple):
+                for member in value:
+                    look(member)
+
         for value in vars(self).values():
-            members = value if isinstance(value, list | tuple) else (value,)
-            found += [member for member in members if isinstance(member, Layer)]
-        return found
+            look(value)
+        return list(found.values())
 
     def walk(self) -> Iterator[Layer]:
         """Yield this layer and every layer inside it, outer before inner."""

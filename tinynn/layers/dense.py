@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn import initializers
+from tinynn.arguments import Shape, check_count
 from tinynn.backend import Array, array_module
 from tinynn.layers import activations
-from tinynn.layers.base import Layer, Shape
+from tinynn.layers.base import Layer
 
 
 class Dense(Layer):
@@ -66,9 +67,7 @@ class Dense(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if not isinstance(units, int) or isinstance(units, bool) or units < 1:
-            raise ValueError(f"{self.label}: units must be a whole number from 1 up, got {units!r}")
-        self.units = units
+        self.units = check_count(units, f"{self.label}: units")
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)

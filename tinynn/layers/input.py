@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinynn.layers.base import check_shape
+from tinynn.arguments import check_shape
 
 
 class Input:

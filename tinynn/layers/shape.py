@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tinynn.arguments import Shape
 from tinynn.backend import Array
-from tinynn.layers.base import Layer, Shape
+from tinynn.layers.base import Layer
 
 
 class Flatten(Layer):

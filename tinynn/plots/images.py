@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinynn.arguments import check_count, check_shape
 from tinynn.backend import Array, to_host
-from tinynn.data import check_array, check_count
-from tinynn.layers.base import check_shape
+from tinynn.data import check_array
 from tinynn.plots.common import (
     TEXT,
     TITLE,
