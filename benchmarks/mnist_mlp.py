@@ -288,7 +288,7 @@ def main() -> int:
     machine: dict[str, Any] = {
         "processor_model": processor_model(),
         "processor": platform.processor(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "processors": len(usable_processors()),
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -2,7 +2,7 @@
 
 All parameters of a model are one flat vector w, all gradients another, dw, so an optimizer is a formula on flat
 vectors, written in `update`. Where the plain formula would make new vectors for what lies between, it works in
-``scratch``, one vector that is there already: an epoch of the article's network is 5 to 7 % faster for it
+``scratch``, one vector that is there already: an epoch of the article's network takes a tenth less time for it
 (``python benchmarks/adam.py``).
 
 Names, defaults and the formulas themselves are Keras's.

@@ -117,7 +117,7 @@ class ReLU(ActivationFunction):
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return max(x, 0)."""
         xp = array_module(x)
-        y = xp.maximum(x, 0)
+        y = xp.clip(x, 0, xp.inf)                 # max(x, 0); NumPy's maximum with a number takes three times as long
         self.cache = y
         return y
 
