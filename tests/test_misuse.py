@@ -32,9 +32,9 @@ def test_a_layer_built_by_itself_keeps_its_weights_in_a_model() -> None:
     np.testing.assert_allclose(network(x), y, rtol=1e-6)
     assert network.count_params() == 15
     assert np.shares_memory(dense.W, network.arena.values)
+    other = Dense(3)
+    other(x)
     with pytest.raises(ShapeError, match=r"dense \(Dense\) has weights for inputs of shape \(batch, 4\) already"):
-        other = Dense(3)
-        other(x)
         Sequential([Input((7,)), other]).build()
 
 
