@@ -13,7 +13,7 @@ import pytest
 
 import tinynn
 
-MODULES = ["callbacks", "datasets", "initializers", "layers", "losses", "metrics", "optimizers"]
+MODULES = ["callbacks", "datasets", "initializers", "layers", "losses", "metrics", "optimizers", "regularizers"]
 
 
 def test_public_names_are_exactly_all() -> None:

@@ -12,6 +12,7 @@ from tinynn import (
     metrics,
     optimizers,
     plots,
+    regularizers,
 )
 from tinynn.callbacks import Callback, History, ProgressBar
 from tinynn.data import to_categorical
@@ -54,11 +55,15 @@ from tinynn.losses import (
 )
 from tinynn.metrics import BinaryAccuracy, CategoricalAccuracy, Metric, SparseCategoricalAccuracy
 from tinynn.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from tinynn.regularizers import L1, L1L2, L2, Regularizer
 from tinynn.sequential import Sequential
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "L1",
+    "L1L2",
+    "L2",
     "SGD",
     "Activation",
     "Adam",
@@ -93,6 +98,7 @@ __all__ = [
     "RandomNormal",
     "RandomUniform",
     "ReLU",
+    "Regularizer",
     "Sequential",
     "ShapeError",
     "Sigmoid",
@@ -114,5 +120,6 @@ __all__ = [
     "metrics",
     "optimizers",
     "plots",
+    "regularizers",
     "to_categorical",
 ]

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinynn.backend import Array
+from tinynn.regularizers import Regularizer
 
 
 class Parameter:
-    """One array that a layer learns, and its gradient.
+    """One array that a layer learns, and its gradient; or one that it keeps, without a gradient.
 
     The layer reads both as plain attributes, ``self.W`` and ``self.dW``, so that its formulas look as they do in a
     book; the Parameter behind them keeps name and shape, and knows where to put the views.
@@ -24,23 +25,32 @@ class Parameter:
         The short name in the formulas: ``"W"``, ``"b"``.
     value : array
         The initial value.
+    trainable : bool, default True
+        False for what a layer keeps and does not learn, such as running means; it has no gradient.
+    regularizer : Regularizer, optional
+        A penalty on the value, which the training adds to the loss.
     """
 
-    def __init__(self, owner: Any, name: str, value: Array) -> None:
+    def __init__(
+        self, owner: Any, name: str, value: Array, trainable: bool = True, regularizer: Regularizer | None = None
+    ) -> None:
         self.owner = owner
         self.name = name
         self.shape: tuple[int, ...] = value.shape
         self.size: int = math.prod(self.shape)
+        self.trainable = trainable
+        self.regularizer = regularizer
         self.in_arena = False
         self.bind(value, value * 0)
 
     def bind(self, value: Array, grad: Array) -> None:
-        """Make `value` and `grad` the arrays that the owner computes with."""
+        """Make `value` and `grad` the arrays that the owner computes with; `grad` counts only where it is learned."""
         self.value = value
         self.grad = grad
         attributes = vars(self.owner)  # past Layer.__setattr__, which would copy into the old arrays
         attributes[self.name] = value
-        attributes[f"d{self.name}"] = grad
+        if self.trainable:
+            attributes[f"d{self.name}"] = grad
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"
@@ -64,7 +74,11 @@ class Arena:
 
     Attributes
     ----------
-    values, grads : array of shape (number of parameters,)
+    values, grads : array of shape (number of learned numbers,)
+    state : array of shape (number of kept numbers,)
+        What layers keep and do not learn, such as running means.
+    regularized : list of (Parameter, Regularizer)
+        Those with a penalty.
 
     Examples
     --------
@@ -84,18 +98,21 @@ class Arena:
     def __init__(self, parameters: Sequence[Parameter], dtype: str, xp: Any) -> None:
         self.xp = xp
         self.parameters = list(parameters)
-        size = sum(parameter.size for parameter in self.parameters)
-        self.values: Array = xp.empty(size, dtype=dtype)
-        self.grads: Array = xp.zeros(size, dtype=dtype)
-        start = 0
-        for parameter in self.parameters:
-            stop = start + parameter.size
-            value = self.values[start:stop].reshape(parameter.shape)
-            grad = self.grads[start:stop].reshape(parameter.shape)
-            value[...] = xp.asarray(parameter.value)
-            parameter.bind(value, grad)
-            parameter.in_arena = True
-            start = stop
+        learned = [parameter for parameter in self.parameters if parameter.trainable]
+        kept = [parameter for parameter in self.parameters if not parameter.trainable]
+        self.values: Array = xp.empty(sum(parameter.size for parameter in learned), dtype=dtype)
+        self.grads: Array = xp.zeros_like(self.values)
+        self.state: Array = xp.empty(sum(parameter.size for parameter in kept), dtype=dtype)
+        for group, values, grads in ((learned, self.values, self.grads), (kept, self.state, self.state)):
+            start = 0
+            for parameter in group:
+                stop = start + parameter.size
+                value = values[start:stop].reshape(parameter.shape)
+                value[...] = xp.asarray(parameter.value)
+                parameter.bind(value, grads[start:stop].reshape(parameter.shape))
+                parameter.in_arena = True
+                start = stop
+        self.regularized = [(p, p.regularizer) for p in learned if p.regularizer is not None]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Arena:
         """Return an arena of the copied layers, whose views lie in it."""

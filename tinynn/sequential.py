@@ -125,7 +125,7 @@ class Sequential(Trainer):
             except ShapeError as error:
                 raise ShapeError(f"{error} It comes from {before}.") from None
             before = layer.label
-        learning = (i for i, layer in enumerate(self.layers) if layer.parameters)
+        learning = (i for i, layer in enumerate(self.layers) if any(p.trainable for p in layer.parameters))
         self.first_learning = next(learning, len(self.layers))
         return shape
 

@@ -3,7 +3,7 @@
 One training step, which is all of it (`Trainer.train_step`)::
 
     z = net.forward(x)                  the layers, one after another
-    L = loss.forward(y, z)
+    L = loss.forward(y, z)              and the penalties of regularizers
     dz = loss.backward()
     net.backward(dz)                    the layers in reverse; gradients land in the arena
     optimizer.step(arena)               one formula on the flat vectors
@@ -26,6 +26,7 @@ from tinynn.interrupt import interrupt_after_batch
 from tinynn.layers.activations import Linear
 from tinynn.layers.base import Layer, ShapeError
 from tinynn.model import Model
+from tinynn.parameter import Arena
 from tinynn.scores import Scores
 
 # What the random numbers of one seed are for; see backend.generator.
@@ -233,12 +234,15 @@ class Trainer(Model):
 
     def train_step(self, parts: TrainedParts, x: Array, y: Array, scores: Scores, where: str) -> None:
         """Do one step on a batch that is checked and on the device already."""
+        arena = self.need_arena()
         z = parts.net.forward(x, training=True)
-        L = parts.loss.forward(y, z)
+        L = parts.loss.forward(y, z) + penalty(arena)
         scores.add(L, y, parts.predictions(z), where)
         dz = parts.loss.backward()
         parts.net.backward(dz, need_dx=False)
-        parts.optimizer.step(self.need_arena())
+        for parameter, regularizer in arena.regularized:
+            parameter.grad += regularizer.gradient(parameter.value)
+        parts.optimizer.step(arena)
 
     def trained_parts(self, who: str) -> TrainedParts:
         """Return what a step works with: the last softmax or sigmoid set aside where the loss allows it.
@@ -309,7 +313,7 @@ class Trainer(Model):
         parts = self.trained_parts("evaluate")
         for rows in bar_over(data.batches(len(x), batch_size), len(x) / batch_size, "evaluate", verbose):
             z = parts.net.forward(x[rows].astype(self.dtype, copy=False))
-            L = parts.loss.forward(y[rows], z)
+            L = parts.loss.forward(y[rows], z) + penalty(self.need_arena())
             scores.add(L, y[rows], parts.predictions(z), None)
         parts.loss.cache = None
         self.forget()
@@ -388,3 +392,8 @@ class Trainer(Model):
         """Return the compiled metrics for targets like `y`."""
         assert self.output_shape is not None
         return [metric_kinds.get(metric, y.ndim, (len(y), *self.output_shape)) for metric in self.metric_names]
+
+
+def penalty(arena: Arena) -> Any:
+    """Return the sum of the regularizers' penalties, which counts to the loss."""
+    return sum(regularizer(parameter.value) for parameter, regularizer in arena.regularized)

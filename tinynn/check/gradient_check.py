@@ -14,6 +14,7 @@ says. At a kink the two sides disagree and the check is meaningless; stay away f
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -169,7 +170,8 @@ def gradients(
     the_loss, targets = loss_and_targets(layer, y, loss)
     with in_float64(parameters):
         rng = generator(seed)
-        output = layer.forward(x, training)
+        forward = repeatable(layer)
+        output = forward(x, training)
         if the_loss is None:
             dy = rng.standard_normal(output.shape)
         else:
@@ -178,16 +180,18 @@ def gradients(
             dy = the_loss.backward()
 
         def outputs() -> Any:
-            return layer.forward(arrays["x"], training)
+            return forward(arrays["x"], training)
 
         def objective() -> Any:
             """Return the number whose gradient is checked, complex where x or a parameter is."""
             return (dy * outputs()).sum() if the_loss is None else the_loss.forward(targets, outputs())
 
-        faults, dx = run_backward(layer, x, dy, training, check_dx)
+        faults, dx = run_backward(layer, forward, x, dy, training, check_dx)
         arrays = {"x": x}
         subjects: list[tuple[str, Parameter | None, Array]] = [("dx", None, dx)] if check_dx else []
         for name, parameter in layer.named_parameters():
+            if not parameter.trainable:
+                continue
             place, _, short = name.rpartition(".")
             subjects.append((f"{place}.d{short}" if place else f"d{short}", parameter, parameter.grad.copy()))
         rows = []
@@ -203,11 +207,13 @@ def gradients(
     return GradientReport(layer.label, tuple(rows), tuple(faults))
 
 
-def run_backward(layer: Layer, x: Array, dy: Array, training: bool, check_dx: bool) -> tuple[list[str], Array]:
+def run_backward(
+    layer: Layer, forward: Callable[[Array, bool], Array], x: Array, dy: Array, training: bool, check_dx: bool
+) -> tuple[list[str], Array]:
     """Run forward and backward once; return what they did that they must not, and dx."""
     faults = []
     x_before, dy_before = x.copy(), dy.copy()
-    layer.forward(x, training)
+    forward(x, training)
     if not np.array_equal(x, x_before):
         faults.append("forward wrote into x")
         x[...] = x_before
@@ -222,6 +228,26 @@ def run_backward(layer: Layer, x: Array, dy: Array, training: bool, check_dx: bo
         faults.append("backward returned None in place of dx")
         dx = np.full(x.shape, np.nan)
     return faults, np.array(dx)
+
+
+def repeatable(layer: Layer) -> Callable[[Array, bool], Array]:
+    """Return the layer's forward with the same random numbers and the same kept state at every call.
+
+    Kept arrays (running means) are complex where the input or a parameter is, so that forward may write into them.
+    """
+    states = {inner: copy.deepcopy(inner.random.bit_generator.state) for inner in layer.walk()}
+    kept = [(parameter, parameter.value) for parameter in layer.parameters if not parameter.trainable]
+
+    def forward(x: Array, training: bool) -> Array:
+        for inner, state in states.items():
+            inner.random.bit_generator.state = state
+        arrays = (x, *(parameter.value for parameter in layer.parameters if parameter.trainable))
+        dtype = complex if any(np.iscomplexobj(array) for array in arrays) else float
+        for parameter, value in kept:
+            parameter.bind(value.astype(dtype), value)
+        return layer.forward(x, training)
+
+    return forward
 
 
 def true_gradient(

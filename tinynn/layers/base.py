@@ -14,6 +14,7 @@ from tinynn.arguments import Shape, check_shape
 from tinynn.backend import Array, array_module, to_host
 from tinynn.initializers import Initializer
 from tinynn.parameter import Parameter
+from tinynn.regularizers import Regularizer
 
 
 class ShapeError(ValueError):
@@ -149,7 +150,14 @@ class Layer:
 
     # What a layer uses -------------------------------------------------------------------------------------------
 
-    def add_weight(self, name: str, shape: Shape, initializer: Initializer) -> None:
+    def add_weight(
+        self,
+        name: str,
+        shape: Shape,
+        initializer: Initializer,
+        trainable: bool = True,
+        regularizer: Regularizer | None = None,
+    ) -> None:
         """Make a parameter: from now on ``self.<name>`` is its value and ``self.d<name>`` its gradient.
 
         Parameters
@@ -158,9 +166,20 @@ class Layer:
             The short name in the formulas: ``"W"``, ``"b"``.
         shape : tuple of int
         initializer : Initializer
+        trainable : bool, default True
+            False for what the layer keeps and does not learn, such as a running mean; it has no gradient.
+        regularizer : Regularizer, optional
+            A penalty that training adds to the loss.
         """
-        rng = self.rng if self.rng is not None else np.random.default_rng()
-        self.own_parameters.append(Parameter(self, name, initializer(shape, rng, self.dtype)))
+        value = initializer(shape, self.random, self.dtype)
+        self.own_parameters.append(Parameter(self, name, value, trainable, regularizer))
+
+    @property
+    def random(self) -> np.random.Generator:
+        """Where this layer's random numbers come from: in a model, the model's seed and the layer's place."""
+        if self.rng is None:
+            self.rng = np.random.default_rng()
+        return self.rng
 
     def take_cache(self) -> Any:
         """Return what forward kept, and forget it: one backward for each forward.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinynn import initializers
+from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count
 from tinynn.backend import Array, array_module
 from tinynn.layers import activations
@@ -28,6 +28,8 @@ class Dense(Layer):
     use_bias : bool, default True
     kernel_initializer : str or Initializer, default "glorot_uniform"
     bias_initializer : str or Initializer, default "zeros"
+    kernel_regularizer, bias_regularizer : str or Regularizer, optional
+        ``"l1"``, ``"l2"``, or an instance: a penalty on W or b that training adds to the loss.
     **options
         ``name`` and ``input_shape``, as for every `Layer`.
 
@@ -64,6 +66,8 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -72,13 +76,16 @@ class Dense(Layer):
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
 
     def build(self, input_shape: Shape) -> Shape:
         """Make W and b."""
         self.need_axes(input_shape, 1, "(batch, ..., inputs)")
-        self.add_weight("W", (input_shape[-1], self.units), self.kernel_initializer)
+        W_shape = (input_shape[-1], self.units)
+        self.add_weight("W", W_shape, self.kernel_initializer, regularizer=self.kernel_regularizer)
         if self.use_bias:
-            self.add_weight("b", (self.units,), self.bias_initializer)
+            self.add_weight("b", (self.units,), self.bias_initializer, regularizer=self.bias_regularizer)
         return self.activation.build_for((*input_shape[:-1], self.units))
 
     def forward(self, x: Array, training: bool = False) -> Array:
