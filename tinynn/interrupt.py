@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
-
-from tinynn.callbacks import History
-
-if TYPE_CHECKING:
-    from tinynn.training import Trainer
 
 
 @contextmanager
-def interrupt_after_batch(model: Trainer, history: History) -> Iterator[None]:
-    """Make Ctrl-C stop `model` after the batch at hand, so that no step is left half done.
+def on_first_interrupt(note: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C only call `note`, so that no step is left half done. A second one raises at once.
 
-    Only the main thread gets signals, and a program's own handler is left alone. A second Ctrl-C raises at once.
+    Only the main thread gets signals, and a program's own handler is left alone.
     """
     mine = (
         threading.current_thread() is threading.main_thread()
@@ -29,12 +23,11 @@ def interrupt_after_batch(model: Trainer, history: History) -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        model.stop_training = True
-        history.interrupted = True
+    def first(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        note()
 
-    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGINT, first)
     try:
         yield
     finally:

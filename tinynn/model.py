@@ -56,19 +56,6 @@ class Model(Layer):
         """Build the layers inside for inputs of this shape and return the shape of the output."""
         raise TypeError(f"{type(self).__name__} needs a method connect(self, input_shape) that builds its layers")
 
-    def build_for(self, input_shape: Shape) -> Shape:
-        """Build the layers inside; the outermost model then moves all weights into its arena."""
-        if self.input_shape is not None and self.output_shape is not None:
-            if input_shape != self.input_shape:
-                raise ShapeError(
-                    f"{self.label} has weights for inputs of shape {show_shape(self.input_shape)} already, "
-                    f"got {show_shape(input_shape)}."
-                )
-            return self.output_shape
-        self.output_shape = self.connect(input_shape)
-        self.input_shape = input_shape
-        return self.output_shape
-
     def build(self, input_shape: Any = None) -> Shape:
         """Make the weights of all layers and return the shape of the output.
 

@@ -22,7 +22,7 @@ from tinynn import metrics as metric_kinds
 from tinynn.arguments import check_count
 from tinynn.backend import Array, generator, to_device, to_host
 from tinynn.callbacks import Callback, CallbackList, History, ProgressBar, bar_over
-from tinynn.interrupt import interrupt_after_batch
+from tinynn.interrupt import on_first_interrupt
 from tinynn.layers.activations import Linear
 from tinynn.layers.base import Layer, ShapeError
 from tinynn.model import Model
@@ -183,7 +183,7 @@ class Trainer(Model):
         self.stop_training = False
         try:
             watchers.begin(self, {"epochs": epochs, "steps": steps, "samples": len(x), "verbose": int(verbose != 0)})
-            with interrupt_after_batch(self, history):
+            with on_first_interrupt(self.stop_after_batch):
                 for epoch in range(epochs):
                     if self.stop_training:
                         break
@@ -197,6 +197,12 @@ class Trainer(Model):
                 "the model keeps what it has learned."
             )
         return history
+
+    def stop_after_batch(self) -> None:
+        """Note that Ctrl-C was pressed."""
+        self.stop_training = True
+        if self.history is not None:
+            self.history.interrupted = True
 
     def _run_epoch(
         self,

@@ -240,10 +240,14 @@ class Layer:
                 f"{self.label} was declared for inputs of shape {show_shape(declared)}, "
                 f"got {show_shape(input_shape)}."
             )
-        output_shape = self.build(input_shape)
+        output_shape = self.connect(input_shape)
         self.input_shape = input_shape
         self.output_shape = output_shape
         return output_shape
+
+    def connect(self, input_shape: Shape) -> Shape:
+        """Do the building; a model, whose ``build`` is for its user, does it here."""
+        return self.build(input_shape)
 
     def unbuild(self) -> None:
         """Forget weights and shapes."""
