@@ -120,7 +120,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         RuntimeError,
         "has no weights yet, and summary needs them",
     ),
-    ("unknown optimizer", lambda: model().compile("adma", "mse"), ValueError, "optimizer 'adma'. Did you mean 'adam'"),
+    ("unknown optimizer", lambda: model().compile("adamm", "mse"), ValueError, "'adamm'. Did you mean 'adam'"),
     ("unknown loss", lambda: model().compile("adam", "mes"), ValueError, "unknown loss 'mes'. Did you mean 'mse'"),
     ("no loss", lambda: model().compile("adam"), ValueError, "compile needs a loss, such as"),
     ("unknown activation", lambda: Dense(3, "rleu"), ValueError, "activation 'rleu'. Did you mean 'relu'"),

@@ -13,7 +13,17 @@ import pytest
 
 import tinynn
 
-MODULES = ["callbacks", "datasets", "initializers", "layers", "losses", "metrics", "optimizers", "regularizers"]
+MODULES = [
+    "callbacks",
+    "datasets",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "optimizers",
+    "regularizers",
+    "schedules",
+]
 
 
 def test_public_names_are_exactly_all() -> None:
@@ -31,6 +41,8 @@ def test_every_class_imports_from_tinynn_and_from_its_own_module(module: str) ->
         if inspect.isclass(value) and value.__module__ == found.__name__ and not name.startswith("_")
     ]
     internal = {"Accuracy", "ActivationFunction", "CallbackList", "LogitLoss"}
+    if module == "metrics":  # the short names belong to the losses
+        names = [name for name in names if not hasattr(tinynn.losses, name)]
     for name in names:
         if inspect.isclass(getattr(found, name)) and name not in internal:
             assert getattr(tinynn, name) is getattr(found, name)

@@ -13,10 +13,19 @@ from tinynn import (
     optimizers,
     plots,
     regularizers,
+    schedules,
 )
-from tinynn.callbacks import Callback, History, ProgressBar
-from tinynn.data import to_categorical
-from tinynn.datasets import load_idx
+from tinynn.callbacks import (
+    Callback,
+    History,
+    ProgressBar,
+)
+from tinynn.data import (
+    to_categorical,
+)
+from tinynn.datasets import (
+    load_idx,
+)
 from tinynn.initializers import (
     Constant,
     GlorotNormal,
@@ -48,64 +57,148 @@ from tinynn.layers import (
 )
 from tinynn.losses import (
     BinaryCrossentropy,
+    BinaryFocalCrossentropy,
     CategoricalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
     Loss,
+    MeanAbsoluteError,
     MeanSquaredError,
+    Poisson,
     SparseCategoricalCrossentropy,
+    SquaredHinge,
 )
-from tinynn.metrics import BinaryAccuracy, CategoricalAccuracy, Metric, SparseCategoricalAccuracy
-from tinynn.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-from tinynn.regularizers import L1, L1L2, L2, Regularizer
-from tinynn.sequential import Sequential
+from tinynn.metrics import (
+    AUC,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    F1Score,
+    Metric,
+    Precision,
+    R2Score,
+    Recall,
+    RootMeanSquaredError,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+)
+from tinynn.optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lamb,
+    Lion,
+    Nadam,
+    Optimizer,
+    RMSprop,
+)
+from tinynn.regularizers import (
+    L1,
+    L1L2,
+    L2,
+    Regularizer,
+)
+from tinynn.schedules import (
+    CosineDecay,
+    CosineDecayRestarts,
+    ExponentialDecay,
+    InverseTimeDecay,
+    LearningRateSchedule,
+    OneCycle,
+    PiecewiseConstantDecay,
+    PolynomialDecay,
+)
+from tinynn.sequential import (
+    Sequential,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AUC",
     "L1",
     "L1L2",
     "L2",
     "SGD",
     "Activation",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "BinaryAccuracy",
     "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
     "Callback",
     "CategoricalAccuracy",
     "CategoricalCrossentropy",
+    "CategoricalHinge",
     "Constant",
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "CosineSimilarity",
     "Dense",
+    "ExponentialDecay",
+    "F1Score",
     "Flatten",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
     "HeUniform",
+    "Hinge",
     "History",
+    "Huber",
     "Initializer",
     "Input",
+    "InverseTimeDecay",
+    "KLDivergence",
+    "Lamb",
     "Layer",
+    "LearningRateSchedule",
     "LecunNormal",
     "LecunUniform",
     "Linear",
+    "Lion",
+    "LogCosh",
     "Loss",
+    "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
+    "Nadam",
+    "OneCycle",
     "Ones",
     "Optimizer",
     "Orthogonal",
+    "PiecewiseConstantDecay",
+    "Poisson",
+    "PolynomialDecay",
+    "Precision",
     "ProgressBar",
+    "R2Score",
     "RMSprop",
     "RandomNormal",
     "RandomUniform",
     "ReLU",
+    "Recall",
     "Regularizer",
+    "RootMeanSquaredError",
     "Sequential",
     "ShapeError",
     "Sigmoid",
     "Softmax",
     "SparseCategoricalAccuracy",
     "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "SquaredHinge",
     "Tanh",
+    "TopKCategoricalAccuracy",
     "VarianceScaling",
     "Zeros",
     "backend",
@@ -121,5 +214,6 @@ __all__ = [
     "optimizers",
     "plots",
     "regularizers",
+    "schedules",
     "to_categorical",
 ]

@@ -1,112 +1,13 @@
-"""Losses: one number to make smaller, and where its gradient starts.
-
-Every loss is the mean over the batch, and ``backward`` returns the gradient of that mean. Targets come first, as in
-Keras: ``loss(y_true, y_pred)``.
-
-Shapes are never broadcast against each other: (n,) against (n, 1) would make an (n, n) loss that trains on nonsense.
-"""
+"""Losses of probabilities: how surprised they are by what happened."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-import numpy as np
-
-from tinynn.arguments import resolve
+from tinynn.arguments import check_number
 from tinynn.backend import Array, array_module
-from tinynn.layers.activations import ActivationFunction, Sigmoid, Softmax
-from tinynn.layers.base import Layer
-
-FLATTEN = "The predictions have more axes than the targets: is a Flatten() missing before the first Dense layer?"
-EPSILON = 1e-7  # Keras's: a probability below it counts as this much, so that log stays finite
-
-
-class Loss:
-    """Base class of the losses.
-
-    One's own loss subclasses this and writes ``forward`` and ``backward``, and ``check`` if it can tell wrong targets.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> class SumOfSquares(Loss):
-    ...     def forward(self, y_true, y_pred):
-    ...         e = y_pred - y_true
-    ...         self.cache = e
-    ...         return (e * e).sum() / len(e)
-    ...     def backward(self):
-    ...         e = self.take_cache()
-    ...         return 2 * e / len(e)
-    >>> SumOfSquares()(np.zeros((2, 3)), np.ones((2, 3)))
-    3.0
-    """
-
-    cache: Any = None
-    target_kind = "float"  # "int" where targets are class numbers; others are cast to the model's dtype
-
-    @property
-    def name(self) -> str:
-        """The class's name, for messages."""
-        return type(self).__name__
-
-    def __call__(self, y_true: Any, y_pred: Any) -> float:
-        """Return the loss as a float, after checking the targets; lists and integers are taken as arrays of numbers."""
-        y_true, y_pred = (np.asarray(y) if isinstance(y, list | tuple | float | int) else y for y in (y_true, y_pred))
-        if y_pred.dtype.kind in "iub":
-            y_pred = y_pred.astype(float)
-        self.check(y_true, tuple(y_pred.shape))
-        return float(self.forward(y_true, y_pred))
-
-    def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
-        """Raise ValueError if `y_true` cannot be targets of predictions of this shape."""
-        need_same_shape(self.name, y_true, prediction_shape)
-
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean loss of the batch as an array of no axes, and keep what backward needs."""
-        raise TypeError(f"{self.name} needs a method forward(self, y_true, y_pred) that returns the mean loss")
-
-    def backward(self) -> Array:
-        """Return the gradient of the loss by y_pred."""
-        raise TypeError(f"{self.name} needs a method backward(self) that returns the gradient by y_pred")
-
-    def take_cache(self) -> Any:
-        """Return what forward kept, and forget it."""
-        cache = self.cache
-        if cache is None:
-            raise RuntimeError(f"{self.name}: backward was called without a forward before it.")
-        self.cache = None
-        return cache
-
-
-class LogitLoss(Loss):
-    """A loss of probabilities that can take the logits before the softmax or sigmoid instead.
-
-    Parameters
-    ----------
-    from_logits : bool, default False
-        Whether predictions are logits (any number) or probabilities.
-    """
-
-    activation: type[ActivationFunction]  # whose inputs the logits are
-
-    def __init__(self, from_logits: bool = False) -> None:
-        self.from_logits = from_logits
-
-    def can_take_logits_of(self, activation: Layer | None) -> bool:
-        """Whether this loss, given the logits before `activation`, can do what it does with what comes after it.
-
-        A subclass that writes forward anew has a meaning of its own, and is left alone.
-        """
-        mine = next(vars(kind) for kind in type(self).__mro__ if "forward" in vars(kind))
-        known = "activation" in mine and type(activation) is self.activation
-        return known and not self.from_logits and getattr(activation, "axis", -1) == -1
-
-    def on_logits(self) -> LogitLoss:
-        """Return the same loss for logits: what training uses for a model that ends in the activation."""
-        twin = copy.copy(self)
-        twin.from_logits = True
-        return twin
+from tinynn.layers.activations import Sigmoid, Softmax
+from tinynn.losses.base import EPSILON, FLATTEN, LogitLoss, need_distributions, need_yes_no
 
 
 class CategoricalCrossentropy(LogitLoss):
@@ -123,6 +24,8 @@ class CategoricalCrossentropy(LogitLoss):
     Parameters
     ----------
     from_logits : bool, default False
+    label_smoothing : float, default 0.0
+        s from 0 to 1: t counts as (1 - s) t + s / C, so that no prediction is ever sure enough (Szegedy et al. 2016).
 
     Examples
     --------
@@ -137,30 +40,20 @@ class CategoricalCrossentropy(LogitLoss):
 
     activation = Softmax
 
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+        super().__init__(from_logits)
+        self.label_smoothing = check_number(label_smoothing, f"{self.name}: label_smoothing", 0, 1)
+
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the targets are one-hot or distributions."""
-        classes = prediction_shape[-1]
-        if y_true.dtype.kind in "iu" and classes > 1 and tuple(y_true.shape) in (
-            prediction_shape[:-1],
-            (*prediction_shape[:-1], 1),
-        ):
-            raise ValueError(
-                f"{self.name} expected one-hot targets of shape {prediction_shape}, got {tuple(y_true.shape)} "
-                f"of dtype {y_true.dtype}, which looks like class numbers. Use the loss "
-                f"'sparse_categorical_crossentropy', or tinynn.to_categorical(y, {classes})."
-            )
-        need_same_shape(self.name, y_true, prediction_shape)
-        if y_true.min() < 0 or y_true.max() > 1 or abs(y_true.sum(axis=-1) - 1).max() > 1e-3:
-            raise ValueError(
-                f"{self.name} expected targets between 0 and 1 that sum to 1 in every row, got values from "
-                f"{y_true.min()} to {y_true.max()}. For class numbers use tinynn.to_categorical(y, {classes}); "
-                "for several labels at once use the loss 'binary_crossentropy'."
-            )
+        need_distributions(self.name, y_true, prediction_shape)
 
     def forward(self, y_true: Array, y_pred: Array) -> Any:
         """Return the mean cross-entropy."""
         xp = array_module(y_pred)
         t = y_true.astype(y_pred.dtype, copy=False)
+        if self.label_smoothing:
+            t = t * (1 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
         B = y_pred.size // y_pred.shape[-1]
         if self.from_logits:
             z = y_pred - y_pred.max(axis=-1, keepdims=True)
@@ -287,6 +180,8 @@ class BinaryCrossentropy(LogitLoss):
     Parameters
     ----------
     from_logits : bool, default False
+    label_smoothing : float, default 0.0
+        s from 0 to 1: t counts as (1 - s) t + s / 2.
 
     Examples
     --------
@@ -300,19 +195,20 @@ class BinaryCrossentropy(LogitLoss):
 
     activation = Sigmoid
 
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+        super().__init__(from_logits)
+        self.label_smoothing = check_number(label_smoothing, f"{self.name}: label_smoothing", 0, 1)
+
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the targets lie between 0 and 1."""
-        need_same_shape(self.name, y_true, prediction_shape)
-        if y_true.min() < 0 or y_true.max() > 1:
-            raise ValueError(
-                f"{self.name} expected targets between 0 and 1, got values from {y_true.min()} to {y_true.max()}. "
-                "For several classes use the loss 'sparse_categorical_crossentropy'."
-            )
+        need_yes_no(self.name, y_true, prediction_shape)
 
     def forward(self, y_true: Array, y_pred: Array) -> Any:
         """Return the mean cross-entropy."""
         xp = array_module(y_pred)
         t = y_true.astype(y_pred.dtype, copy=False)
+        if self.label_smoothing:
+            t = t * (1 - self.label_smoothing) + self.label_smoothing / 2
         N = y_pred.size
         if self.from_logits:
             z = y_pred
@@ -335,71 +231,94 @@ class BinaryCrossentropy(LogitLoss):
         return dp
 
 
-class MeanSquaredError(Loss):
-    """L = mean (y - t)^2 over all numbers; dy = 2 (y - t) / N.
+class BinaryFocalCrossentropy(LogitLoss):
+    """Binary cross-entropy that looks at the hard cases: each is weighted by m^gamma, its miss (Lin et al. 2017).
+
+    Miss             m = t (1 - p) + (1 - t) p                     how far p is from a target of 0 or 1
+    Probabilities p  c = -(t log p + (1 - t) log(1 - p)), L = mean a m^gamma c
+    Logits z         p = sigmoid(z), c computed from z, L as above
+    Balance          a = alpha t + (1 - alpha) (1 - t) with `apply_class_balancing`, else 1
+    Backward         dc = a m^gamma / N, dm = a gamma m^(gamma - 1) c / N,
+                     dp = dc (p - t) / (p (1 - p)) + dm (1 - 2 t), dz = dp p (1 - p)
+    Shapes           t, p, z (...), N numbers in all
+
+    From logits the loss is as exact as that of `BinaryCrossentropy`; from probabilities, p is held between 1e-7 and
+    1 - 1e-7, in the gradient too. A miss below 1e-7 counts as 1e-7.
+
+    Parameters
+    ----------
+    apply_class_balancing : bool, default False
+    alpha : float, default 0.25
+        The weight of targets of 1 with `apply_class_balancing`; targets of 0 have 1 - alpha.
+    gamma : float, default 2.0
+        0 is plain cross-entropy.
+    from_logits : bool, default False
+    label_smoothing : float, default 0.0
+        s from 0 to 1: t counts as (1 - s) t + s / 2.
 
     Examples
     --------
     >>> import numpy as np
-    >>> loss = MeanSquaredError()
-    >>> loss(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))
-    2.0
-    >>> loss.backward()
-    array([[0., 2.]])
+    >>> t, p = np.array([[1.0, 1.0]]), np.array([[0.9, 0.5]])
+    >>> loss = BinaryFocalCrossentropy(gamma=1.0)
+    >>> round(loss(t, p), 4)                    # (0.1 * 0.1054 + 0.5 * 0.6931) / 2
+    0.1786
+    >>> loss.backward().round(4)
+    array([[-0.1082, -0.8466]])
     """
 
+    activation = Sigmoid
+
+    def __init__(
+        self,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(from_logits)
+        self.apply_class_balancing = apply_class_balancing
+        self.alpha = check_number(alpha, f"{self.name}: alpha", 0, 1)
+        self.gamma = check_number(gamma, f"{self.name}: gamma", 0)
+        self.label_smoothing = check_number(label_smoothing, f"{self.name}: label_smoothing", 0, 1)
+
+    def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
+        """Raise ValueError unless the targets lie between 0 and 1."""
+        need_yes_no(self.name, y_true, prediction_shape)
+
     def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean squared error."""
-        e = y_pred - y_true.astype(y_pred.dtype, copy=False)
-        L = (e * e).sum() / e.size
-        self.cache = e
+        """Return the mean of the weighted cross-entropies."""
+        xp = array_module(y_pred)
+        t = y_true.astype(y_pred.dtype, copy=False)
+        if self.label_smoothing:
+            t = t * (1 - self.label_smoothing) + self.label_smoothing / 2
+        N = y_pred.size
+        if self.from_logits:
+            z = y_pred
+            e = xp.exp(xp.minimum(z, -z))         # exp(-|z|)
+            c = xp.maximum(z, 0) - z * t + xp.log1p(e)
+            p = xp.where(z >= 0, 1, e) / (1 + e)
+            q = xp.where(z >= 0, e, 1) / (1 + e)  # 1 - p without its rounding
+        else:
+            p = xp.minimum(xp.maximum(y_pred, EPSILON), 1 - EPSILON)
+            q = 1 - p
+            c = -(t * xp.log(p) + (1 - t) * xp.log(q))
+        m = xp.maximum(t * q + (1 - t) * p, EPSILON)
+        a = self.alpha * t + (1 - self.alpha) * (1 - t) if self.apply_class_balancing else 1
+        w = a * m**self.gamma
+        L = (w * c).sum() / N
+        self.cache = t, p, q, c, m, w, N
         return L
 
     def backward(self) -> Array:
-        """Return dy."""
-        e = self.take_cache()
-        dy = 2 * e / e.size                # L = sum e^2 / N
-        return dy
-
-
-def need_same_shape(who: str, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless targets and predictions have one shape."""
-    given = tuple(y_true.shape)
-    if given == prediction_shape:
-        return
-    message = f"{who} expected targets of the predictions' shape {prediction_shape}, got {given}. "
-    if (*given, 1) == prediction_shape:
-        fix = "Shapes are never broadcast: use y[:, None] for one column."
-    elif given == (*prediction_shape, 1):
-        fix = "Shapes are never broadcast: use y[:, 0] to drop the column."
-    elif len(given) < len(prediction_shape) and len(prediction_shape) > 2:
-        fix = FLATTEN
-    elif y_true.dtype.kind in "iu" and given in (prediction_shape[:1], (*prediction_shape[:1], 1)):
-        fix = (
-            "If these are class numbers, use the loss 'sparse_categorical_crossentropy', "
-            f"or tinynn.to_categorical(y, {prediction_shape[-1]})."
-        )
-    else:
-        fix = f"The model's last layer has {prediction_shape[-1]} outputs; targets must have as many columns."
-    raise ValueError(message + fix)
-
-
-LOSSES: dict[str, type[Loss]] = {
-    "binary_crossentropy": BinaryCrossentropy,
-    "categorical_crossentropy": CategoricalCrossentropy,
-    "mean_squared_error": MeanSquaredError,
-    "mse": MeanSquaredError,
-    "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
-}
-
-
-def get(loss: Any) -> Loss:
-    """Return the loss for a name, a class or an instance.
-
-    Examples
-    --------
-    >>> get("mse").name
-    'MeanSquaredError'
-    """
-    result: Loss = resolve("loss", loss, Loss, LOSSES)
-    return result
+        """Return dz or dp."""
+        t, p, q, c, m, w, N = self.take_cache()
+        dc = w / N                                # L = sum w c / N
+        dw = c / N                                # L = sum w c / N
+        dm = dw * w * self.gamma / m              # w = a m^gamma
+        if self.from_logits:
+            dz = dc * (p - t) + dm * (1 - 2 * t) * p * q  # c of z; m = t q + (1 - t) p, p = sigmoid(z), q = 1 - p
+            return dz
+        dp = dc * (p - t) / (p * q) + dm * (1 - 2 * t)    # c of p; m = t q + (1 - t) p, q = 1 - p
+        return dp

@@ -1,0 +1,174 @@
+"""What every optimizer is: a formula on flat vectors, and what is done to gradients and values before it."""
+
+from __future__ import annotations
+
+from tinynn.arguments import check_number
+from tinynn.backend import Array, array_module
+from tinynn.parameter import Arena
+from tinynn.schedules import LearningRateSchedule
+
+# Averages of gradients that have become zero decay into numbers below 1e-38, which processors divide at half speed.
+# Long before, they have stopped to matter beside epsilon; every so many steps what is below TINY becomes zero.
+TINY = 1e-30
+FLUSH_EVERY = 100
+
+
+class Optimizer:
+    """Base class of the optimizers.
+
+    One's own optimizer subclasses this, names its memory in `slot_names` and writes `update`. A step clips the
+    gradients, then decays the values, then calls `update`; what is not asked for is not done.
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule
+        How far a step goes; a schedule says it for each step anew.
+    weight_decay : float, optional
+        Before each step w -= learning_rate weight_decay w, on every parameter, as in Keras.
+    clipnorm : float, optional
+        The gradient of each parameter is scaled down to this norm if it has a larger one.
+    clipvalue : float, optional
+        Every number of the gradients is held between minus and plus this.
+    global_clipnorm : float, optional
+        All gradients together are scaled down to this norm if they have a larger one. Only one of the three can be.
+
+    Attributes
+    ----------
+    iterations : int
+        How many steps were made; in `update`, the number of this step, from 1.
+    slots : dict of array
+        The memory, one vector of the arena's size for each name in `slot_names`.
+    pieces : list of slice
+        Where each parameter lies in the flat vectors, for a formula that is not the same for all numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class SignDescent(Optimizer):
+    ...     def update(self, w, dw, scratch):
+    ...         w -= self.learning_rate * np.sign(dw)
+    >>> SignDescent(0.1).learning_rate
+    0.1
+    """
+
+    slot_names: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        who = type(self).__name__
+        self.learning_rate = learning_rate
+        self.weight_decay = None if weight_decay is None else check_number(weight_decay, f"{who}: weight_decay", 0)
+        self.clipnorm = check_limit(clipnorm, f"{who}: clipnorm")
+        self.clipvalue = check_limit(clipvalue, f"{who}: clipvalue")
+        self.global_clipnorm = check_limit(global_clipnorm, f"{who}: global_clipnorm")
+        limits = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        given = [f"{name}={limit}" for name, limit in limits.items() if limit is not None]
+        if len(given) > 1:
+            raise ValueError(f"{who}: clip the gradients in one way, got {' and '.join(given)}.")
+        self.iterations = 0
+        self.slots: dict[str, Array] = {}
+        self.arena: Arena | None = None
+        self.pieces = [slice(None)]
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last step; before the first, the rate of that. It may be set, to a schedule as well."""
+        return self._rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: float | LearningRateSchedule) -> None:
+        self.schedule: LearningRateSchedule | None = None
+        if isinstance(learning_rate, LearningRateSchedule):
+            self.schedule = learning_rate
+            learning_rate = learning_rate(getattr(self, "iterations", 0))
+        self._rate = check_number(learning_rate, f"{type(self).__name__}: learning_rate", 0)
+
+    def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
+        """Change the values `w` and the slots in place.
+
+        Parameters
+        ----------
+        w, dw : array
+            All values and all gradients, as flat vectors.
+        scratch : array
+            A vector of the same size to work in; what it holds does not matter.
+        *slots : array
+            The memory, in the order of `slot_names`.
+        """
+        raise TypeError(f"{type(self).__name__} needs a method update(self, w, dw, scratch, *slots) that changes w")
+
+    def step(self, arena: Arena) -> None:
+        """Make one step with the gradients in the arena.
+
+        Parameters
+        ----------
+        arena : Arena
+            The values are changed in place, and the gradients where they are clipped. The first step makes the slots
+            and the scratch vector.
+        """
+        if self.arena is None:
+            self.arena = arena
+            self.slots = {name: arena.new_slot() for name in self.slot_names}
+            self.scratch = arena.new_slot()
+            self.pieces = pieces_of(arena)
+        elif self.arena is not arena:
+            raise ValueError(
+                f"this {type(self).__name__} has trained another model and remembers its gradients; "
+                "give each model an optimizer of its own."
+            )
+        if self.schedule is not None:
+            self._rate = float(self.schedule(self.iterations))
+        self.iterations += 1
+        self.clip(arena.grads)
+        if self.weight_decay:
+            w = arena.values
+            w *= 1 - self.learning_rate * self.weight_decay
+        self.update(arena.values, arena.grads, self.scratch, *self.slots.values())
+        if self.iterations % FLUSH_EVERY == 0:
+            for slot in self.slots.values():
+                slot *= abs(slot) >= TINY
+
+    def clip(self, dw: Array) -> None:
+        """Make the gradients `dw` smaller in place, where they are larger than the limit that was given."""
+        xp = array_module(dw)
+        if self.clipvalue is not None:
+            xp.clip(dw, -self.clipvalue, self.clipvalue, out=dw)
+        limit = self.clipnorm if self.clipnorm is not None else self.global_clipnorm
+        if limit is not None:
+            for piece in self.pieces if self.clipnorm is not None else [slice(None)]:
+                g = dw[piece]
+                norm = xp.sqrt(xp.multiply(g, g, out=self.scratch[piece]).sum())
+                g *= limit / xp.maximum(norm, limit)
+
+    def __repr__(self) -> str:
+        settings = {"learning_rate": self.schedule or self.learning_rate} | vars(self)
+        hidden = ("_rate", "arena", "iterations", "pieces", "schedule", "scratch", "slot_names", "slots")
+        arguments = [f"{key}={value!r}" for key, value in settings.items() if key not in hidden and value is not None]
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
+
+def check_limit(limit: float | None, who: str) -> float | None:
+    """Return a limit of the gradients if it is above 0; None is none."""
+    if limit is None:
+        return None
+    if check_number(limit, who, 0) == 0:
+        raise ValueError(f"{who} must be above 0, got {limit!r}. Leave it out to clip nothing.")
+    return float(limit)
+
+
+def pieces_of(arena: Arena) -> list[slice]:
+    """Return where each learned parameter lies in the arena's flat vectors."""
+    pieces = []
+    start = 0
+    for parameter in arena.parameters:
+        if parameter.trainable:
+            pieces.append(slice(start, start + parameter.size))
+            start += parameter.size
+    return pieces
