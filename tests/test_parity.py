@@ -5,10 +5,8 @@ Keras runs on JAX here, whose automatic differentiation is independent of every 
 
 from __future__ import annotations
 
-import os
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,25 +23,6 @@ pytestmark = [
 ]
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
-
-
-@pytest.fixture(scope="module")
-def keras() -> Iterator[Any]:
-    os.environ["KERAS_BACKEND"] = "jax"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # other people's deprecations
-        import jax
-        import keras
-
-    jax.config.update("jax_enable_x64", True)
-    from keras.src.backend.common import dtypes
-
-    keras.config.set_floatx("float64")
-    # Keras on JAX takes every float64 intermediate (a mean, a tanh) down to float32; this table is where.
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setitem(dtypes.BIT64_TO_BIT32_DTYPE, "float64", "float64")
-    yield keras
-    monkeypatch.undo()
 
 
 def keras_gradients(

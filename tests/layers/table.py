@@ -1,5 +1,25 @@
 """The table of all layers. A new layer is one class and one row; every test in this folder runs over the table."""
 
-from tests.layers import rows_core
+from tests.layers import (
+    rows_activations,
+    rows_combine,
+    rows_convolution,
+    rows_core,
+    rows_normalization,
+    rows_pooling,
+    rows_recurrent,
+    rows_regularization,
+    rows_shape,
+)
 
-TABLE = [*rows_core.ROWS]
+TABLE = [
+    *rows_core.ROWS,
+    *rows_activations.ROWS,
+    *rows_convolution.ROWS,
+    *rows_pooling.ROWS,
+    *rows_recurrent.ROWS,
+    *rows_normalization.ROWS,
+    *rows_regularization.ROWS,
+    *rows_shape.ROWS,
+    *rows_combine.ROWS,
+]

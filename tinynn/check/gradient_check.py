@@ -33,15 +33,18 @@ from tinynn.training import Trainer
 COMPLEX_STEP = "complex step"
 CENTRAL_DIFFERENCES = "central differences"
 TOLERANCE = {COMPLEX_STEP: 1e-12, CENTRAL_DIFFERENCES: 1e-6}
-FLOOR = 1e-3  # gradients that are smaller throughout are compared absolutely: 1e-17 is 0, not 100 % of 1e-17
+# A gradient that is 0 because its terms cancel comes out as their rounding: 1e-17 is 0, not 100 % of 1e-17. Its terms
+# are as large as what flows through the two passes, so where a gradient is small itself, an error counts against a part
+# of the largest number there; and where all is small, against a fixed number.
+RELATIVE_FLOOR, ABSOLUTE_FLOOR = 1e-2, 1e-3
 
 
 @dataclass(frozen=True)
 class CheckedGradient:
     """One gradient: its array's name and shape, how many entries were checked and how, and the largest error.
 
-    The error is max |found - true| / max(|true|, |found|, 1e-3), over all entries checked; NaN where backward wrote
-    nothing.
+    The error is max |found - true| / max(|true|, |found|, g / 100, 1e-3) over all entries checked, g the largest number
+    among all gradients in the report, dy and the loss; NaN where backward wrote nothing.
     """
 
     name: str
@@ -169,7 +172,7 @@ def gradients(
     parameters = layer.parameters
     the_loss, targets = loss_and_targets(layer, y, loss)
     with in_float64(parameters):
-        rng = generator(seed)
+        rng = generator(seed, 0)  # not default_rng(seed), which may well have drawn x: dy = x hides errors
         forward = repeatable(layer)
         output = forward(x, training)
         if the_loss is None:
@@ -194,14 +197,20 @@ def gradients(
                 continue
             place, _, short = name.rpartition(".")
             subjects.append((f"{place}.d{short}" if place else f"d{short}", parameter, parameter.grad.copy()))
-        rows = []
+        checked = []
         for name, subject, gradient in subjects:
             true, entries, method = true_gradient((outputs, objective), arrays, subject, rng, max_entries)
             shape = x.shape if subject is None else subject.shape
             if gradient.shape != shape:
                 faults.append(f"{name} has the shape {gradient.shape}, its array {shape}")
                 continue
-            rows.append(CheckedGradient(name, shape, len(entries), method, error(gradient.flat[entries], true)))
+            checked.append((name, shape, method, gradient.flat[entries], true))
+        sizes = (np.asarray(objective()), dy, *(true for *_, true in checked))
+        floor = max(ABSOLUTE_FLOOR, RELATIVE_FLOOR * max(np.abs(array).max(initial=0.0) for array in sizes))
+        rows = [
+            CheckedGradient(name, shape, len(true), method, error(found, true, floor))
+            for name, shape, method, found, true in checked
+        ]
     for inner in layer.walk():
         inner.cache = None
     return GradientReport(layer.label, tuple(rows), tuple(faults))
@@ -292,7 +301,9 @@ def true_gradient(
                 by_complex_step = np.asarray(complex_step(function, direction))
         except (TypeError, np.exceptions.ComplexWarning):
             return False
-        rounding = 20 * np.finfo(float).eps * np.abs(at(original, function)).max(initial=0.0) / 1e-6
+        # Within the function numbers may be as large as what goes in, or as 1, however small what comes out.
+        largest = max(1.0, np.abs(original).max(initial=0.0), np.abs(at(original, function)).max(initial=0.0))
+        rounding = 20 * np.finfo(float).eps * largest / 1e-6
         size = max(np.abs(by_differences).max(initial=0.0), np.abs(by_complex_step).max(initial=0.0))
         return bool(np.abs(by_differences - by_complex_step).max(initial=0.0) <= 1e-4 * size + rounding)
 
@@ -315,12 +326,13 @@ def true_gradient(
     return true, entries, method
 
 
-def error(found: Array, true: Array) -> float:
-    """Return the largest difference, relative to the largest gradient."""
+def error(found: Array, true: Array, floor: float) -> float:
+    """Return the largest difference, relative to the largest gradient of this array, or to the floor."""
     if found.size == 0:
         return 0.0
-    scale = max(float(np.abs(true).max()), float(np.abs(found).max()), FLOOR)
-    return float(np.abs(found - true).max()) / scale
+    scale = max(float(np.abs(true).max()), float(np.abs(found).max()), floor)
+    difference = float(np.abs(found - true).max())
+    return difference / scale if difference else 0.0
 
 
 @contextmanager

@@ -1,24 +1,35 @@
 """Activations: the bends between the products. Each is a layer, and a name for ``activation="..."``.
 
-Shapes   x, y, dx, dy all (batch, ...): an activation works on every number by itself, but for Softmax, which works
-along one axis.
+Here are the classical ones and the table of all names; ReLU and its relatives are in rectifiers.py, GELU and its in
+smooth.py.
+
+Shapes   x, y, dx, dy all (batch, ...): an activation works on every number by itself, but for Softmax and LogSoftmax,
+which work along one axis.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tinynn.arguments import Shape, resolve
 from tinynn.backend import Array, array_module
-from tinynn.layers.base import Layer, ShapeError, show_shape
-
-
-class ActivationFunction(Layer):
-    """Base class of the activations: the output has the input's shape, and there is nothing to learn."""
-
-    def build(self, input_shape: Shape) -> Shape:
-        """Return the input's shape."""
-        return input_shape
+from tinynn.layers.base import ActivationFunction as ActivationFunction
+from tinynn.layers.base import Layer
+from tinynn.layers.rectifiers import CELU, ELU, SELU, HardSigmoid, HardSwish, HardTanh, LeakyReLU, ReLU6
+from tinynn.layers.rectifiers import ReLU as ReLU
+from tinynn.layers.smooth import (
+    GELU,
+    GLU,
+    Exponential,
+    LogSigmoid,
+    Mish,
+    SiLU,
+    Softplus,
+    Softsign,
+    sigmoid,
+)
 
 
 class Linear(ActivationFunction):
@@ -88,43 +99,14 @@ class Sigmoid(ActivationFunction):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the sigmoid of x."""
-        xp = array_module(x)
-        e = xp.exp(xp.minimum(x, -x))             # exp(-|x|); minimum, because |x| has no complex derivative
-        n = xp.where(x >= 0, 1, e)                # x >= 0: 1 / (1 + e)   x < 0: e / (1 + e)
-        y = n / (1 + e)
-        self.cache = y
+        y = sigmoid(x)
+        self.cache = y                            # the derivative is a function of y alone
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
         y = self.take_cache()
         dx = dy * y * (1 - y)                     # y = 1 / (1 + exp(-x))
-        return dx
-
-
-class ReLU(ActivationFunction):
-    """y = max(x, 0) (Nair & Hinton 2010).
-
-    Backward dx = dy where x > 0, else 0. At the kink, x = 0, the derivative is taken as 0, as Keras does.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> ReLU()(np.array([[-2.0, 0.0, 3.0]]))
-    array([[0., 0., 3.]])
-    """
-
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """Return max(x, 0)."""
-        xp = array_module(x)
-        y = xp.clip(x, 0, xp.inf)                 # max(x, 0); NumPy's maximum with a number takes three times as long
-        self.cache = y
-        return y
-
-    def backward(self, dy: Array, need_dx: bool = True) -> Any:
-        """Return dx."""
-        y = self.take_cache()
-        dx = dy * (y > 0)                         # y = max(x, 0): y > 0 where x > 0
         return dx
 
 
@@ -157,12 +139,7 @@ class Softmax(ActivationFunction):
 
     def build(self, input_shape: Shape) -> Shape:
         """Return the input's shape."""
-        axes = len(input_shape) + 1
-        if not -axes <= self.axis < axes or self.axis % axes == 0:
-            raise ShapeError(
-                f"{self.label}: axis {self.axis} is none of the {axes - 1} axes after the batch axis of an input of "
-                f"shape {show_shape(input_shape)}."
-            )
+        self.check_axis(self.axis, input_shape)
         return input_shape
 
     def forward(self, x: Array, training: bool = False) -> Array:
@@ -183,11 +160,80 @@ class Softmax(ActivationFunction):
         return dx
 
 
-ACTIVATIONS: dict[str, type[Layer]] = {
+class LogSoftmax(ActivationFunction):
+    """y_i = x_i - log(sum_j exp(x_j)): the logarithm of `Softmax`, exact where the probability is too small to hold.
+
+    Backward dx_i = dy_i - exp(y_i) sum_j dy_j
+
+    Parameters
+    ----------
+    axis : int, default -1
+        The axis whose exponentials sum to 1.
+
+    Raises
+    ------
+    ShapeError
+        If the input has no such axis, or it is the batch axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LogSoftmax()(np.array([[0.0, 0.0], [1e4, -1e4]])).round(4)
+    array([[-6.931e-01, -6.931e-01],
+           [ 0.000e+00, -2.000e+04]])
+    """
+
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        super().__init__(**options)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Return the input's shape."""
+        self.check_axis(self.axis, input_shape)
+        return input_shape
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Return the logarithm of the softmax of x."""
+        xp = array_module(x)
+        z = x - x.max(axis=self.axis, keepdims=True)
+        s = xp.exp(z).sum(axis=self.axis, keepdims=True)  # (..., 1)
+        y = z - xp.log(s)
+        self.cache = y
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
+        """Return dx."""
+        xp = array_module(dy)
+        y = self.take_cache()
+        c = dy.sum(axis=self.axis, keepdims=True)
+        dx = dy - xp.exp(y) * c                   # y = x - log(sum exp(x))
+        return dx
+
+
+ACTIVATIONS: dict[str, Callable[[], Layer]] = {
+    "celu": CELU,
+    "elu": ELU,
+    "exponential": Exponential,
+    "gelu": GELU,
+    "glu": GLU,
+    "hard_sigmoid": HardSigmoid,
+    "hard_silu": HardSwish,
+    "hard_swish": HardSwish,
+    "hard_tanh": HardTanh,
+    "leaky_relu": partial(LeakyReLU, negative_slope=0.2),  # Keras's function has 0.2, its layer 0.3
     "linear": Linear,
+    "log_sigmoid": LogSigmoid,
+    "log_softmax": LogSoftmax,
+    "mish": Mish,
     "relu": ReLU,
+    "relu6": ReLU6,
+    "selu": SELU,
     "sigmoid": Sigmoid,
+    "silu": SiLU,
     "softmax": Softmax,
+    "softplus": Softplus,
+    "softsign": Softsign,
+    "swish": SiLU,
     "tanh": Tanh,
 }
 
@@ -212,7 +258,12 @@ class Activation(Layer):
     Parameters
     ----------
     activation : str or Layer
-        ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"softmax"``, ``"linear"``, or an activation layer.
+        A name in `ACTIVATIONS`, such as ``"relu"``, ``"tanh"`` or ``"gelu"``, or an activation layer.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
 
     Examples
     --------

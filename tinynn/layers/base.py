@@ -294,8 +294,9 @@ class Layer:
 
     @property
     def default_name(self) -> str:
-        """The class's name in snake case, as Keras does: ``dense``, ``conv2d``, ``re_lu``."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        """The class's name in snake case, as Keras does: ``dense``, ``conv2d_transpose``, ``re_lu``."""
+        name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(self).__name__)
+        return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
     @property
     def own_parameters(self) -> list[Parameter]:
@@ -386,3 +387,22 @@ class Layer:
         name = f" {self.name!r}" if self.name else ""
         shapes = "" if self.input_shape is None else f" {self.input_shape} -> {self.output_shape}"
         return f"<{type(self).__name__}{name}{shapes}>"
+
+
+class ActivationFunction(Layer):
+    """Base class of the activations: the output has the input's shape, and there is nothing to learn."""
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Return the input's shape."""
+        return input_shape
+
+    def check_axis(self, axis: int, input_shape: Shape) -> None:
+        """Raise ShapeError unless `axis` is an axis of the input other than the batch axis."""
+        if not isinstance(axis, int | np.integer) or isinstance(axis, bool):
+            raise ValueError(f"{self.label}: axis must be a whole number, got {axis!r}.")
+        axes = len(input_shape) + 1
+        if not -axes <= axis < axes or axis % axes == 0:
+            raise ShapeError(
+                f"{self.label}: axis {axis} is none of the {axes - 1} axes after the batch axis of an input of "
+                f"shape {show_shape(input_shape)}."
+            )

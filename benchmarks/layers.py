@@ -1,0 +1,175 @@
+"""Time forward and backward of single layers, in tinynn and in PyTorch, side by side.
+
+    python benchmarks/layers.py
+    python benchmarks/layers.py --rounds 9 --only Conv2D,LSTM --json result.json
+
+Each layer gets the same random batch in both libraries, in float32, and is asked for the gradients of its input and of
+its parameters. The two take turns, a few passes each, round after round, with a pause between them until the threads
+of the one before have stopped to spin. Without PyTorch the seconds of tinynn alone are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import limit_to_threads, processor_model, usable_processors
+from rich.console import Console
+from rich.table import Table
+
+import tinynn
+from tinynn import layers
+from tinynn.backend import describe
+
+PAUSE = 0.3  # seconds; longer than idle threads spin
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer: how tinynn makes it, how PyTorch does, and the shape of a batch in tinynn (channels last)."""
+
+    name: str
+    mine: Callable[[], layers.Layer]
+    theirs: Callable[[Any], Any]
+    shape: tuple[int, ...]
+
+
+IMAGE, FLAT, STEPS = (64, 28, 28, 32), (128, 1024), (128, 28, 64)
+
+CASES = [
+    Case("Dense", lambda: layers.Dense(1024), lambda nn: nn.Linear(1024, 1024), FLAT),
+    Case("Conv2D 3x3", lambda: layers.Conv2D(32, 3), lambda nn: nn.Conv2d(32, 32, 3), IMAGE),
+    Case("Conv2D 5x5", lambda: layers.Conv2D(32, 5), lambda nn: nn.Conv2d(32, 32, 5), IMAGE),
+    Case(
+        "DepthwiseConv2D 3x3",
+        lambda: layers.DepthwiseConv2D(3),
+        lambda nn: nn.Conv2d(32, 32, 3, groups=32),
+        IMAGE,
+    ),
+    Case("MaxPooling2D", layers.MaxPooling2D, lambda nn: nn.MaxPool2d(2), IMAGE),
+    Case("AveragePooling2D", layers.AveragePooling2D, lambda nn: nn.AvgPool2d(2), IMAGE),
+    Case("BatchNormalization", layers.BatchNormalization, lambda nn: nn.BatchNorm2d(32), IMAGE),
+    Case("LayerNormalization", layers.LayerNormalization, lambda nn: nn.LayerNorm(1024), FLAT),
+    Case("SimpleRNN", lambda: layers.SimpleRNN(128), lambda nn: nn.RNN(64, 128, batch_first=True), STEPS),
+    Case("LSTM", lambda: layers.LSTM(128), lambda nn: nn.LSTM(64, 128, batch_first=True), STEPS),
+    Case("GRU", lambda: layers.GRU(128), lambda nn: nn.GRU(64, 128, batch_first=True), STEPS),
+    Case("ReLU", layers.ReLU, lambda nn: nn.ReLU(), IMAGE),
+    Case("Sigmoid", layers.Sigmoid, lambda nn: nn.Sigmoid(), IMAGE),
+    Case("Tanh", layers.Tanh, lambda nn: nn.Tanh(), IMAGE),
+    Case("GELU", layers.GELU, lambda nn: nn.GELU(), IMAGE),
+    Case("Softmax", layers.Softmax, lambda nn: nn.Softmax(dim=-1), FLAT),
+    Case("Dropout", lambda: layers.Dropout(0.5), lambda nn: nn.Dropout(0.5), IMAGE),
+]
+
+
+def prepare_mine(case: Case) -> Callable[[], None]:
+    """Return a function that does one forward and one backward pass in tinynn."""
+    model = tinynn.Sequential([case.mine()], device="cpu", seed=0)
+    x = np.random.default_rng(0).normal(size=case.shape).astype("float32")
+    dy = np.random.default_rng(1).normal(size=model(x, training=True).shape).astype("float32")
+
+    def run() -> None:
+        model.forward(x, training=True)
+        model.backward(dy)
+
+    return run
+
+
+def prepare_theirs(case: Case, threads: int) -> Callable[[], None]:
+    """Return a function that does one forward and one backward pass in PyTorch, channels first where it wants them."""
+    import torch
+
+    torch.set_num_threads(threads)
+    layer = case.theirs(torch.nn)
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=case.shape).astype("float32"))
+    if len(case.shape) == 4:
+        x = x.permute(0, 3, 1, 2).contiguous()
+    x.requires_grad_()
+
+    def forward() -> Any:
+        y = layer(x)
+        return y[0][:, -1] if isinstance(y, tuple) else y  # of a recurrent layer the last step, as in tinynn
+
+    dy = torch.randn_like(forward())
+
+    def run() -> None:
+        x.grad = None
+        for parameter in layer.parameters():
+            parameter.grad = None
+        forward().backward(dy)
+
+    return run
+
+
+def seconds_a_pass(run: Callable[[], None]) -> float:
+    """Return the seconds of a pass, the fastest of as many as fit into a fifth of a second."""
+    best, end = float("inf"), time.perf_counter() + 0.2
+    while (start := time.perf_counter()) < end:
+        run()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="default %(default)s")
+    parser.add_argument("--only", default="", help="names that start with one of these, with commas between")
+    parser.add_argument("--threads", type=int, default=len(usable_processors()), help="for both (default: all)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers to this file")
+    args = parser.parse_args()
+    with_torch = importlib.util.find_spec("torch") is not None
+    limits = limit_to_threads(args.threads)
+    cases = [case for case in CASES if case.name.startswith(tuple(args.only.split(",")))]
+
+    numbers: dict[str, dict[str, Any]] = {}
+    table = Table()
+    for column in ("layer", "batch", "tinynn, ms", "PyTorch, ms", "tinynn / PyTorch", "min - max"):
+        table.add_column(column, justify="left" if column in ("layer", "batch") else "right")
+    for case in cases:
+        mine = prepare_mine(case)
+        theirs = prepare_theirs(case, args.threads) if with_torch else None
+        pairs = []
+        for _ in range(args.rounds):
+            time.sleep(PAUSE)
+            first = seconds_a_pass(mine)
+            time.sleep(PAUSE)
+            pairs.append((first, seconds_a_pass(theirs) if theirs is not None else None))
+        numbers[case.name] = {"batch": case.shape, "seconds": pairs}
+        row = [case.name, str(case.shape), f"{1000 * statistics.median(a for a, _ in pairs):.2f}"]
+        if theirs is not None:
+            ratios = [a / b for a, b in pairs if b is not None]
+            row.append(f"{1000 * statistics.median(b for _, b in pairs if b is not None):.2f}")
+            row += [f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} - {max(ratios):.2f}"]
+        table.add_row(*row)
+
+    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    information = describe()
+    console.print(f"{processor_model()}, {args.threads} threads, {limits}")
+    console.print(f"NumPy {information['NumPy']}, {information['BLAS']}")
+    if with_torch:
+        import torch
+
+        console.print(f"PyTorch {torch.__version__}")
+    console.print(table)
+    if args.json is not None:
+        report = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": {"processor_model": processor_model(), "threads": args.threads, **information},
+            "layers": numbers,
+        }
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
