@@ -7,7 +7,7 @@ from tinynn.datasets import mnist
 from tinynn.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D, ReLU
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--epochs", type=int, default=8)
+parser.add_argument("--epochs", type=int, default=10)
 parser.add_argument("--batch-size", type=int, default=64)
 parser.add_argument("--device", choices=["auto", "cpu", "cuda"])
 parser.add_argument("--seed", type=int, default=0)
@@ -29,16 +29,21 @@ model = tinynn.Sequential(
         ReLU(),
         MaxPooling2D(2),  # 4 x 4
         Flatten(),
-        Dropout(0.3),
+        Dropout(0.25),
         Dense(128, activation="relu"),
-        Dropout(0.5),
+        Dropout(0.4),
         Dense(10, activation="softmax"),
     ],
     device=args.device,
     seed=args.seed,
 )
 model.summary()
-model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+steps = args.epochs * -(-len(x_train) // args.batch_size)
+model.compile(
+    optimizer=tinynn.Adam(tinynn.CosineDecay(0.002, steps)),
+    loss="sparse_categorical_crossentropy",
+    metrics=["accuracy"],
+)
 model.fit(x_train, y_train, epochs=args.epochs, batch_size=args.batch_size)
 
 loss, accuracy = model.evaluate(x_test, y_test)

@@ -45,7 +45,12 @@ model = tinynn.Sequential(
     seed=args.seed,
 )
 model.summary()
-model.compile(optimizer=tinynn.Adam(0.002), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+steps = args.epochs * -(-len(x_train) // args.batch_size)
+model.compile(
+    optimizer=tinynn.Adam(tinynn.CosineDecay(0.003, steps)),
+    loss="sparse_categorical_crossentropy",
+    metrics=["accuracy"],
+)
 model.fit(x_train, y_train, epochs=args.epochs, batch_size=args.batch_size)
 
 loss, accuracy = model.evaluate(x_test, y_test)

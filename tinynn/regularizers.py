@@ -46,7 +46,7 @@ class L1L2(Regularizer):
     --------
     >>> import numpy as np
     >>> penalty = L1L2(l1=0.1, l2=0.01)
-    >>> float(penalty(np.array([1.0, -2.0])))
+    >>> round(float(penalty(np.array([1.0, -2.0]))), 6)
     0.35
     >>> penalty.gradient(np.array([1.0, -2.0]))
     array([ 0.12, -0.14])
