@@ -30,3 +30,10 @@ def test_the_articles_network_mean_of_five_seeds() -> None:
 
 def test_tanh_sigmoid_with_its_own_settings() -> None:
     assert accuracy_of("tanh_sigmoid.py", "--device", "cpu") >= 0.97
+
+
+@pytest.mark.parametrize(
+    ("example", "least"), [("mnist_cnn.py", 0.992), ("mnist_rnn.py", 0.983), ("mnist_resnet.py", 0.992)]
+)
+def test_networks_of_the_other_families(example: str, least: float) -> None:
+    assert accuracy_of(example, "--device", "cpu") >= least
