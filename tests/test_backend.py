@@ -25,7 +25,7 @@ def test_auto_falls_back_to_the_cpu_and_says_why(monkeypatch: pytest.MonkeyPatch
     assert device.name == "cpu"
     assert device.xp is np
     assert "CuPy is not installed" in device.reason
-    assert "tinynn[cuda12]" in device.reason
+    assert "pip install '.[cuda12]'" in device.reason
 
 
 def test_explicit_cuda_that_cannot_be_had_is_an_error_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,8 +127,8 @@ def _probe_cuda() -> tuple[Any, str]:
     except ImportError as error:
         if error.name == "cupy":
             return None, (
-                "CuPy is not installed. Install tinynn with the extra that fits your driver: "
-                "'tinynn[cuda12]' or 'tinynn[cuda13]'."
+                "CuPy is not installed. Install tinynn from its checkout with the extra that fits your driver: "
+                "pip install '.[cuda12]' or pip install '.[cuda13]'."
             )
         return None, f"CuPy is installed but cannot be imported: {error}"
     except Exception as error:  # an old CuPy beside a new NumPy fails with errors of any kind
@@ -142,7 +142,7 @@ def _probe_cuda() -> tuple[Any, str]:
     except Exception as error:  # CuPy raises classes of its own that exist only where it could be imported
         return None, (
             f"{found} is installed, but the CUDA driver does not answer: {error}. Check `nvidia-smi`; "
-            "a newer CuPy than the driver wants the older extra ('tinynn[cuda12]')."
+            "a newer CuPy than the driver wants the older extra ('.[cuda12]')."
         )
     try:
         # One compiled kernel and one product: the compiler and cuBLAS must be there as well as the driver.
@@ -151,7 +151,7 @@ def _probe_cuda() -> tuple[Any, str]:
     except Exception as error:
         return None, (
             f"{found} is installed and sees {name}, but cannot compute on it: {error}. The CUDA toolkit's "
-            "libraries seem to be missing: install 'tinynn[cuda12]' or 'tinynn[cuda13]', which bring them."
+            "libraries seem to be missing: install the extra 'cuda12' or 'cuda13', which bring them."
         )
     if total != 16.0:
         return None, f"{found} computes wrongly on {name}: a product that is 16 came out as {total}."

@@ -42,6 +42,6 @@ def show_info(as_json: bool) -> int:
         table.add_column(style="bold", no_wrap=True)
         table.add_column()
         for name, value in rows.items():
-            table.add_row(name, Text(value))  # Text: 'tinynn[cuda12]' is no markup
+            table.add_row(name, Text(value))  # Text: '.[cuda12]' is no markup
         Console().print(table, highlight=False)
     return 1 if rows["device"].startswith("none") else 0

@@ -35,8 +35,8 @@ def need_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "plots need matplotlib, which could not be imported: install tinynn with the extra 'viz' "
-            "(pip install 'tinynn[viz]')."
+            "plots need matplotlib, which could not be imported: install tinynn from its checkout with the extra 'viz' "
+            "(pip install '.[viz]')."
         ) from error
 
 
