@@ -139,7 +139,12 @@ class Model(Layer):
         array_module(x)
         self.need_weights("a call", tuple(x.shape[1:]))
         self.check_input(x)
-        return self.forward(to_device(x, self.device).astype(self.dtype, copy=False), training)
+        self.check_values(x)
+        return self.forward(self.cast(to_device(x, self.device)), training)
+
+    def cast(self, x: Array) -> Array:
+        """Return inputs in the model's dtype; numbers of things stay whole."""
+        return x if self.takes_integers else x.astype(self.dtype, copy=False)
 
     def get_weights(self) -> list[Array]:
         """Return copies of all weights as NumPy arrays, in Keras's order and layout."""

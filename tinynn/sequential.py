@@ -129,19 +129,33 @@ class Sequential(Trainer):
         self.first_learning = next(learning, len(self.layers))
         return shape
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def forward(self, x: Array, training: bool = False, mask: Array | None = None) -> Array:
         """Return the output of the last layer."""
+        return self.forward_with_mask(x, training, mask)[0]
+
+    def forward_with_mask(self, x: Array, training: bool = False, mask: Array | None = None) -> tuple[Array, Any]:
+        """Return the output of the last layer, and which of its steps count."""
         self.need_weights("forward")
         self.check_input(x)
         for layer in self.layers:
-            y = layer.forward(x, training)
+            y, mask = layer.forward_with_mask(x, training, mask)
             if layer.output_shape is not None and tuple(y.shape[1:]) != layer.output_shape:
                 raise ShapeError(
                     f"{layer.label}: forward returned the shape {tuple(y.shape)}, but for inputs of shape "
                     f"{tuple(x.shape)} build promised (batch, *{layer.output_shape})."
                 )
             x = y
-        return x
+        return x, mask
+
+    @property
+    def takes_integers(self) -> bool:  # type: ignore[override]
+        """Whether the first layer does."""
+        return bool(self.layers) and self.layers[0].takes_integers
+
+    def check_values(self, x: Array) -> None:
+        """Raise ValueError, in the name of the first layer, if it cannot take these inputs."""
+        if self.layers:
+            self.layers[0].check_values(x)
 
     def check_input(self, x: Array) -> None:
         """Raise ShapeError, in the name of the first layer, unless `x` is a batch of the model's inputs."""

@@ -225,7 +225,7 @@ class Trainer(Model):
             )
         for step, rows in enumerate(data.batches(len(x), batch_size, order)):
             watchers.batch_begin(step)
-            x_batch = x[rows].astype(self.dtype, copy=False)
+            x_batch = self.cast(x[rows])
             self.train_step(parts, x_batch, y[rows], scores, f"epoch {epoch + 1}, batch {step + 1}")
             watchers.batch_end(step, scores)
             if self.stop_training:
@@ -276,7 +276,7 @@ class Trainer(Model):
         self.need_compiled("train_on_batch")
         x, y = self._prepare(*data.check_pair(x, y, "train_on_batch"), "train_on_batch")
         scores = Scores(self.metrics_for(y))
-        self.train_step(self.trained_parts("train_on_batch"), x.astype(self.dtype, copy=False), y, scores, "this batch")
+        self.train_step(self.trained_parts("train_on_batch"), self.cast(x), y, scores, "this batch")
         values = list(scores.result().values())
         return values if len(values) > 1 else values[0]
 
@@ -318,7 +318,7 @@ class Trainer(Model):
         scores = Scores(self.metrics_for(y))
         parts = self.trained_parts("evaluate")
         for rows in bar_over(data.batches(len(x), batch_size), len(x) / batch_size, "evaluate", verbose):
-            z = parts.net.forward(x[rows].astype(self.dtype, copy=False))
+            z = parts.net.forward(self.cast(x[rows]))
             L = parts.loss.forward(y[rows], z) + penalty(self.need_arena())
             scores.add(L, y[rows], parts.predictions(z), None)
         parts.loss.cache = None
@@ -345,10 +345,11 @@ class Trainer(Model):
         batch_size = check_count(batch_size, "predict: batch_size")
         x = data.check_array(x, "predict", "x")
         self.check_input(x)
+        self.check_values(x)
         x = to_device(x, self.device)
         outputs = []
         for rows in bar_over(data.batches(len(x), batch_size), len(x) / batch_size, "predict", verbose):
-            outputs.append(to_host(self.forward(x[rows].astype(self.dtype, copy=False))))
+            outputs.append(to_host(self.forward(self.cast(x[rows]))))
         self.forget()
         return np.concatenate(outputs)
 
@@ -373,8 +374,11 @@ class Trainer(Model):
         y = to_host(y)
         try:
             self.check_input(x)
+            self.check_values(x)
         except ShapeError as error:
             raise ShapeError(f"{who}: x: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"{who}: x: {error}") from None
         try:
             loss.check(y, (len(x), *self.output_shape))
         except ValueError as error:

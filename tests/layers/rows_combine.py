@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.layers.row import Row, shapes
+from tinynn import layers
 from tinynn.layers import Activation, Dense, Layer, Linear, Tanh
-from tinynn.layers import combine as layers
 
 
 def keras_fork(k: Any, branches: list[Any], join: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from tests.layers.row import Row, Shape, shapes
-from tinynn.layers import shape as layers
+from tinynn import layers
 
 sequences = shapes(2, 2)
 images = shapes(3, 3)

@@ -10,8 +10,22 @@ import pytest
 
 from tinynn import Sequential
 from tinynn.check import gradients
-from tinynn.layers import Dense, Flatten, Input, Layer, Linear, ReLU, ShapeError, Tanh
-from tinynn.layers.combine import Add, Average, Concatenate, Multiply, Residual, TimeDistributed
+from tinynn.layers import (
+    Add,
+    Average,
+    Concatenate,
+    Dense,
+    Flatten,
+    Input,
+    Layer,
+    Linear,
+    Multiply,
+    ReLU,
+    Residual,
+    ShapeError,
+    Tanh,
+    TimeDistributed,
+)
 from tinynn.layers.normalization import BatchNormalization
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynn.layers import Layer, ShapeError
-from tinynn.layers.shape import (
+from tinynn.layers import (
     Cropping1D,
     Cropping2D,
+    Layer,
     Permute,
     RepeatVector,
     Reshape,
+    ShapeError,
     UpSampling1D,
     UpSampling2D,
     ZeroPadding1D,

@@ -15,11 +15,13 @@ from tinynn.layers.base import (
 from tinynn.layers.bidirectional import (
     Bidirectional,
 )
-from tinynn.layers.combine import (
+from tinynn.layers.branches import (
     Add,
     Average,
     Concatenate,
     Multiply,
+)
+from tinynn.layers.combine import (
     Residual,
     TimeDistributed,
 )
@@ -58,6 +60,12 @@ from tinynn.layers.normalization import (
     RMSNormalization,
     UnitNormalization,
 )
+from tinynn.layers.padding import (
+    Cropping1D,
+    Cropping2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+)
 from tinynn.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -90,16 +98,12 @@ from tinynn.layers.regularization import (
     SpatialDropout2D,
 )
 from tinynn.layers.shape import (
-    Cropping1D,
-    Cropping2D,
     Flatten,
     Permute,
     RepeatVector,
     Reshape,
     UpSampling1D,
     UpSampling2D,
-    ZeroPadding1D,
-    ZeroPadding2D,
 )
 from tinynn.layers.smooth import (
     GELU,

@@ -83,6 +83,9 @@ class Layer:
     rng: np.random.Generator | None = None
     cache: Any = None
     ends_in_activation = False  # True where ``self.activation`` is the last thing forward does
+    takes_mask = False  # True where forward has a parameter ``mask``: which steps of x count, (batch, steps) of bool
+    keeps_steps = True  # False where the output's steps are not the input's, so that a mask ends here
+    takes_integers = False  # True where x holds numbers of things and not values: token ids
 
     def __init__(self, *, name: str | None = None, input_shape: Any = None) -> None:
         self.name = name
@@ -148,6 +151,35 @@ class Layer:
         """
         raise TypeError(f"{type(self).__name__} needs a method backward(self, dy, need_dx=True) that returns dx")
 
+    def forward_with_mask(self, x: Array, training: bool = False, mask: Array | None = None) -> tuple[Array, Any]:
+        """Return the output, and which of its steps count: what a container calls.
+
+        Parameters
+        ----------
+        x : array, shape (batch, ...)
+        training : bool, default False
+        mask : array of bool, shape (batch, steps), optional
+            True at the steps of x that count, False at padding. A layer that has no use for it hands it on.
+
+        Returns
+        -------
+        y : array
+        mask : array of bool or None
+            As `compute_mask` says.
+        """
+        if mask is not None and self.takes_mask:
+            y = self.forward(x, training, mask=mask)  # type: ignore[call-arg]
+        else:
+            y = self.forward(x, training)
+        return y, self.compute_mask(x, mask)
+
+    def compute_mask(self, x: Array, mask: Array | None) -> Array | None:
+        """Return which steps of the output for `x` count; None where all do."""
+        return mask if self.keeps_steps else None
+
+    def check_values(self, x: Array) -> None:
+        """Raise ValueError if the layer cannot take these inputs; looked at once, before training, not every step."""
+
     # What a layer uses -------------------------------------------------------------------------------------------
 
     def add_weight(
@@ -210,13 +242,14 @@ class Layer:
     def __call__(self, x: Array, training: bool = False) -> Array:
         """Return forward(x), building the layer at its first use and checking the shape of `x`."""
         xp = array_module(x)
-        if x.dtype.kind in "iub":
+        if x.dtype.kind in "iub" and not self.takes_integers:
             x = x.astype(self.dtype)
         if self.input_shape is None:
             self.build_for(tuple(x.shape[1:]))
             for parameter in self.parameters:
                 parameter.bind(xp.asarray(parameter.value), xp.asarray(parameter.grad))
         self.check_input(x)
+        self.check_values(x)
         return self.forward(x, training)
 
     def build_for(self, input_shape: Shape) -> Shape:

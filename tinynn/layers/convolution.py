@@ -38,6 +38,8 @@ class Convolution(Layer):
              dx = col2im(dcolumns): a number that several windows saw adds up what came back from each
     """
 
+    keeps_steps = False
+
     W: Array
     dW: Array
     b: Array

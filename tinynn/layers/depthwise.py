@@ -71,6 +71,8 @@ class DepthwiseConv2D(Layer):
     array([12., 16.])
     """
 
+    keeps_steps = False
+
     W: Array
     dW: Array
     b: Array
@@ -208,6 +210,8 @@ class SeparableConv2D(Layer):
     >>> conv(np.ones((1, 8, 8, 16))).shape, conv.count_params()           # Conv2D has 4,640
     ((1, 8, 8, 32), 688)
     """
+
+    keeps_steps = False
 
     ends_in_activation = True
 

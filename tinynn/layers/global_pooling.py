@@ -16,6 +16,8 @@ from tinynn.layers.windows import check_axes, check_data_format, check_sizes
 class GlobalPooling(Layer):
     """Base class of the layers that pool all places at once; a subclass says how many axes they have."""
 
+    keeps_steps = False
+
     rank: int
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
@@ -196,6 +198,8 @@ class AdaptiveAveragePooling2D(Layer):
     >>> AdaptiveAveragePooling2D((1, 2))(np.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1)).ravel()
     array([1.5, 4. ])
     """
+
+    keeps_steps = False
 
     def __init__(self, output_size: Any, data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)

@@ -24,6 +24,8 @@ class Pooling(Layer):
     Shapes   x (B, ..., C), y (B, ..., C)                    the channels stay apart
     """
 
+    keeps_steps = False
+
     rank: int
 
     def __init__(

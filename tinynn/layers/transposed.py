@@ -36,6 +36,8 @@ class TransposedConvolution(Layer):
     Backward da = dy activation'(a), db = sum da, dcolumns = im2col(dz), dW2 = dcolumns^T x2, dx2 = dcolumns W2
     """
 
+    keeps_steps = False
+
     W: Array
     dW: Array
     b: Array
