@@ -1,11 +1,17 @@
-"""Time forward and backward of single layers, in tinynn and in PyTorch, side by side.
+"""Time and memory of forward and backward of single layers, in tinynn and in PyTorch, side by side.
 
     python benchmarks/layers.py
     python benchmarks/layers.py --rounds 9 --only Conv2D,LSTM --json result.json
 
 Each layer gets the same random batch in both libraries, in float32, and is asked for the gradients of its input and of
 its parameters. The two take turns, a few passes each, round after round, with a pause between them until the threads
-of the one before have stopped to spin. Without PyTorch the seconds of tinynn alone are printed.
+of the one before have stopped to spin. Without PyTorch the numbers of tinynn alone are printed.
+
+The memory is the peak of what a forward and a backward pass allocate: the output, what is kept between the passes, what
+lies between on the way, the gradients of the input and of the parameters; not the input, the parameters and what comes
+in from above, which are there before. It is counted where each library asks for it: by tracemalloc, to which NumPy
+reports its arrays, and by PyTorch's profiler, to which its allocator does. What a matrix product takes inside of it is
+in neither.
 """
 
 from __future__ import annotations
@@ -15,7 +21,9 @@ import importlib.util
 import json
 import statistics
 import sys
+import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,14 +42,36 @@ from tinynn.backend import describe
 PAUSE = 0.3  # seconds; longer than idle threads spin
 
 
+def output(layer: Any, x: Any) -> Any:
+    """Return the output of a layer in PyTorch."""
+    return layer(x)
+
+
+def last_step(layer: Any, x: Any) -> Any:
+    """Return the last step of a recurrent layer in PyTorch, which is what tinynn's returns."""
+    return layer(x)[0][:, -1]
+
+
 @dataclass(frozen=True)
 class Case:
-    """One layer: how tinynn makes it, how PyTorch does, and the shape of a batch in tinynn (channels last)."""
+    """One layer.
+
+    Attributes
+    ----------
+    name : str
+    mine, theirs : function
+        How tinynn makes it, and how PyTorch does, given ``torch.nn``.
+    shape : tuple of int
+        A batch in tinynn: channels last. Images get their channels first in PyTorch.
+    call : function
+        What to call in PyTorch, given layer and batch, for the output that tinynn's layer has.
+    """
 
     name: str
     mine: Callable[[], layers.Layer]
     theirs: Callable[[Any], Any]
     shape: tuple[int, ...]
+    call: Callable[[Any, Any], Any] = output
 
 
 IMAGE, FLAT, STEPS = (64, 28, 28, 32), (128, 1024), (128, 28, 64)
@@ -60,9 +90,10 @@ CASES = [
     Case("AveragePooling2D", layers.AveragePooling2D, lambda nn: nn.AvgPool2d(2), IMAGE),
     Case("BatchNormalization", layers.BatchNormalization, lambda nn: nn.BatchNorm2d(32), IMAGE),
     Case("LayerNormalization", layers.LayerNormalization, lambda nn: nn.LayerNorm(1024), FLAT),
-    Case("SimpleRNN", lambda: layers.SimpleRNN(128), lambda nn: nn.RNN(64, 128, batch_first=True), STEPS),
-    Case("LSTM", lambda: layers.LSTM(128), lambda nn: nn.LSTM(64, 128, batch_first=True), STEPS),
-    Case("GRU", lambda: layers.GRU(128), lambda nn: nn.GRU(64, 128, batch_first=True), STEPS),
+    Case("SimpleRNN", lambda: layers.SimpleRNN(128), lambda nn: nn.RNN(64, 128, batch_first=True), STEPS, last_step),
+    Case("LSTM", lambda: layers.LSTM(128), lambda nn: nn.LSTM(64, 128, batch_first=True), STEPS, last_step),
+    Case("GRU", lambda: layers.GRU(128), lambda nn: nn.GRU(64, 128, batch_first=True), STEPS, last_step),
+    # Here is the place of attention.
     Case("ReLU", layers.ReLU, lambda nn: nn.ReLU(), IMAGE),
     Case("Sigmoid", layers.Sigmoid, lambda nn: nn.Sigmoid(), IMAGE),
     Case("Tanh", layers.Tanh, lambda nn: nn.Tanh(), IMAGE),
@@ -72,8 +103,8 @@ CASES = [
 ]
 
 
-def prepare_mine(case: Case) -> Callable[[], None]:
-    """Return a function that does one forward and one backward pass in tinynn."""
+def prepare_mine(case: Case) -> tuple[Callable[[], None], int]:
+    """Return a function that does one forward and one backward pass in tinynn, and the bytes of its gradients."""
     model = tinynn.Sequential([case.mine()], device="cpu", seed=0)
     x = np.random.default_rng(0).normal(size=case.shape).astype("float32")
     dy = np.random.default_rng(1).normal(size=model(x, training=True).shape).astype("float32")
@@ -82,7 +113,7 @@ def prepare_mine(case: Case) -> Callable[[], None]:
         model.forward(x, training=True)
         model.backward(dy)
 
-    return run
+    return run, model.need_arena().grads.nbytes
 
 
 def prepare_theirs(case: Case, threads: int) -> Callable[[], None]:
@@ -96,17 +127,12 @@ def prepare_theirs(case: Case, threads: int) -> Callable[[], None]:
         x = x.permute(0, 3, 1, 2).contiguous()
     x.requires_grad_()
 
-    def forward() -> Any:
-        y = layer(x)
-        return y[0][:, -1] if isinstance(y, tuple) else y  # of a recurrent layer the last step, as in tinynn
-
-    dy = torch.randn_like(forward())
+    dy = torch.randn_like(case.call(layer, x))
 
     def run() -> None:
-        x.grad = None
-        for parameter in layer.parameters():
-            parameter.grad = None
-        forward().backward(dy)
+        case.call(layer, x).backward(dy)
+        for leaf in (x, *layer.parameters()):
+            leaf.grad = None
 
     return run
 
@@ -118,6 +144,40 @@ def seconds_a_pass(run: Callable[[], None]) -> float:
         run()
         best = min(best, time.perf_counter() - start)
     return best
+
+
+def peak_of_mine(case: Case) -> int:
+    """Return the most bytes that a pass in tinynn holds at a time, by tracemalloc."""
+    run, bytes_of_gradients = prepare_mine(case)
+    run()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        run()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return peak - before + bytes_of_gradients  # which were there before
+
+
+def peak_of_theirs(case: Case, threads: int) -> int:
+    """Return the most bytes that a pass in PyTorch holds at a time, by its profiler."""
+    from torch.profiler import ProfilerActivity, profile
+
+    run = prepare_theirs(case, threads)
+    run()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    changes = [(event["ts"], event["args"]["Bytes"]) for event in events if event["name"] == "[memory]"]
+    held = peak = 0
+    for _, change in sorted(changes, key=lambda timed: timed[0]):
+        held += change
+        peak = max(peak, held)
+    return peak
 
 
 def main() -> None:
@@ -133,11 +193,13 @@ def main() -> None:
     cases = [case for case in CASES if case.name.startswith(tuple(args.only.split(",")))]
 
     numbers: dict[str, dict[str, Any]] = {}
-    table = Table()
-    for column in ("layer", "batch", "tinynn, ms", "PyTorch, ms", "tinynn / PyTorch", "min - max"):
-        table.add_column(column, justify="left" if column in ("layer", "batch") else "right")
+    table = Table(caption="ratio: tinynn's time to PyTorch's - MiB: the most that a pass holds at a time")
+    for column in ("layer", "batch"):
+        table.add_column(column, no_wrap=True)
+    for column in ("tinynn, ms", "PyTorch, ms", "ratio", "min - max", "tinynn, MiB", "PyTorch, MiB"):
+        table.add_column(column, justify="right", no_wrap=True)
     for case in cases:
-        mine = prepare_mine(case)
+        mine, _ = prepare_mine(case)
         theirs = prepare_theirs(case, args.threads) if with_torch else None
         pairs = []
         for _ in range(args.rounds):
@@ -145,15 +207,18 @@ def main() -> None:
             first = seconds_a_pass(mine)
             time.sleep(PAUSE)
             pairs.append((first, seconds_a_pass(theirs) if theirs is not None else None))
-        numbers[case.name] = {"batch": case.shape, "seconds": pairs}
+        peaks = [peak_of_mine(case), peak_of_theirs(case, args.threads) if with_torch else None]
+        numbers[case.name] = {"batch": case.shape, "seconds": pairs, "peak_bytes": peaks}
         row = [case.name, str(case.shape), f"{1000 * statistics.median(a for a, _ in pairs):.2f}"]
         if theirs is not None:
             ratios = [a / b for a, b in pairs if b is not None]
             row.append(f"{1000 * statistics.median(b for _, b in pairs if b is not None):.2f}")
             row += [f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} - {max(ratios):.2f}"]
-        table.add_row(*row)
+        else:
+            row += ["", "", ""]
+        table.add_row(*row, *("" if peak is None else f"{peak / 2**20:.1f}" for peak in peaks))
 
-    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
     information = describe()
     console.print(f"{processor_model()}, {args.threads} threads, {limits}")
     console.print(f"NumPy {information['NumPy']}, {information['BLAS']}")

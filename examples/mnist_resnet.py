@@ -8,7 +8,7 @@ from tinynn.layers import BatchNormalization, Conv2D, Dense, GlobalAveragePoolin
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--epochs", type=int, default=3)
-parser.add_argument("--batch-size", type=int, default=64)
+parser.add_argument("--batch-size", type=int, default=32)
 parser.add_argument("--device", choices=["auto", "cpu", "cuda"])
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
@@ -46,8 +46,10 @@ model = tinynn.Sequential(
 )
 model.summary()
 steps = args.epochs * -(-len(x_train) // args.batch_size)
+warmup = steps // 4
+rate = tinynn.CosineDecay(0.0002, steps - warmup, warmup_target=0.005, warmup_steps=warmup)
 model.compile(
-    optimizer=tinynn.Adam(tinynn.CosineDecay(0.003, steps)),
+    optimizer=tinynn.AdamW(rate, weight_decay=0.02),
     loss="sparse_categorical_crossentropy",
     metrics=["accuracy"],
 )

@@ -157,4 +157,6 @@ class FakeCuPy(types.ModuleType):
             result = function(*inside(arguments), **{key: inside(value) for key, value in options.items()})
             return out if out is not None else outside(result)
 
+        if name == "add":  # the one ufunc whose reduceat is used; CuPy has it for add
+            on_device.reduceat = lambda *a, **o: outside(np.add.reduceat(*inside(a), **o))  # type: ignore[attr-defined]
         return on_device

@@ -1,8 +1,9 @@
-"""The benchmark runs, compares what it was told to, and says what went wrong. How fast things are is not tested."""
+"""The benchmarks run, compare what they were told to, and say what went wrong. How fast things are is not tested."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -11,11 +12,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def run(*arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the benchmark as a user does, with `path` before all other places of modules."""
+def run(*arguments: str, script: str = "mnist_mlp.py", path: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a benchmark as a user does, with `path` before all other places of modules."""
     places = [path, str(ROOT), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
-        [sys.executable, "benchmarks/mnist_mlp.py", *arguments],
+        [sys.executable, f"benchmarks/{script}", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(place for place in places if place)},
         capture_output=True,
@@ -74,3 +75,21 @@ def test_an_unknown_system_is_an_error_that_names_the_known_ones() -> None:
     assert "'tensorflaw'" in finished.stderr
     for name in ("products", "tinynn", "torch", "jax", "keras-tensorflow", "sklearn"):
         assert name in finished.stderr.partition("unknown")[2]
+
+
+def test_layers_are_measured_in_time_and_memory(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    finished = run("--rounds", "1", "--only", "ReLU,Dense", "--json", str(path), script="layers.py")
+    assert finished.returncode == 0, finished.stderr
+    layers = json.loads(path.read_text(encoding="utf-8"))["layers"]
+    assert list(layers) == ["Dense", "ReLU"]
+    for name, layer in layers.items():
+        assert name in finished.stdout
+        assert len(layer["seconds"]) == 1
+        assert layer["seconds"][0][0] > 0
+    x, W = 4 * 128 * 1024, 4 * 1024 * 1024
+    for peak in layers["Dense"]["peak_bytes"]:  # y and dx, dW and db
+        assert peak is None or 2 * x + W < peak < 3 * x + W + 100_000
+    image = 4 * math.prod(layers["ReLU"]["batch"])
+    for peak in layers["ReLU"]["peak_bytes"]:  # y and dx, and perhaps a mask of bytes
+        assert peak is None or 2 * image <= peak < 2.5 * image

@@ -17,13 +17,15 @@ def test_split_parts_nothing_and_shares_nothing(count: int, part: float, seed: i
     held = round(count * part)
     if held in (0, count):
         with pytest.raises(ValueError, match="leaves"):
-            data.split(x, x, part, np.random.default_rng(seed))
+            data.split(data.Samples(x, x), part, np.random.default_rng(seed))
         return
-    (x_train, y_train), (x_held, y_held) = data.split(x, 10 * x, part, np.random.default_rng(seed))
+    both = data.split(data.Samples(x, 10 * x, 100 * x), part, np.random.default_rng(seed))
+    (x_train, y_train, w_train), (x_held, y_held, w_held) = both
     assert sorted([*x_train, *x_held]) == x.tolist()
     assert len(x_held) == held
-    np.testing.assert_array_equal(y_train, 10 * x_train)
-    np.testing.assert_array_equal(y_held, 10 * x_held)
+    for x_part, y_part, w_part in ((x_train, y_train, w_train), (x_held, y_held, w_held)):
+        np.testing.assert_array_equal(y_part, 10 * x_part)
+        np.testing.assert_array_equal(w_part, 100 * x_part)
 
 
 @given(count=st.integers(1, 50), batch_size=st.integers(1, 60), shuffled=st.booleans())
@@ -41,3 +43,22 @@ def test_to_categorical_is_the_inverse_of_argmax(rng: np.random.Generator) -> No
     assert rows.shape == (4, 3, 5)
     np.testing.assert_array_equal(rows.argmax(axis=-1), numbers)
     np.testing.assert_array_equal(rows.sum(axis=-1), 1)
+
+
+def test_weights_of_classes_of_every_step() -> None:
+    numbers, table = np.array([[0, 2], [1, 1]]), {0: 0.5, 1: 2.0, 2: 0.0}
+    expected = [[0.5, 0.0], [2.0, 2.0]]
+    rows = np.eye(3)[numbers]
+    for y in (numbers, rows, 0.9 * rows + 0.1 / 3):
+        np.testing.assert_array_equal(data.weights_of_classes(y, table, (2, 2, 3), "here"), expected)
+
+
+def test_class_numbers_of_anything() -> None:
+    for y in ([0, 2, 1], [[0], [2], [1]], np.eye(3)[[0, 2, 1]], [0.0, 2.0, 1.0]):
+        numbers, classes = data.class_numbers(y, "here", "y")
+        assert numbers.tolist() == [0, 2, 1]
+        assert classes == 3
+    with pytest.raises(ValueError, match=r"here: y must hold class numbers 0, 1, 2, .*; got 0\.5"):
+        data.class_numbers([0.5], "here", "y")
+    with pytest.raises(ValueError, match=r"here: y must be class numbers, of shape \(samples,\), .* \(1, 2, 3\)"):
+        data.class_numbers(np.zeros((1, 2, 3)), "here", "y")

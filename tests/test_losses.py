@@ -131,7 +131,8 @@ def draw(name: str, seed: int, batch: int, outputs: int) -> tuple[losses.Loss, n
 
 
 def test_every_loss_has_a_case() -> None:
-    assert {type(loss) for loss, _, _ in CASES.values()} == set(losses.LOSSES.values())
+    in_a_file_of_its_own = {losses.CTC}
+    assert {type(loss) for loss, _, _ in CASES.values()} | in_a_file_of_its_own == set(losses.LOSSES.values())
 
 
 @every_loss

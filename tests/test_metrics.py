@@ -18,6 +18,7 @@ from tinynn.metrics import (
     MeanAbsoluteError,
     MeanSquaredError,
     Metric,
+    Perplexity,
     Precision,
     R2Score,
     Recall,
@@ -110,6 +111,10 @@ def auc(y: Y, p: P) -> float:
     return float(np.mean([[1.0 if a > b else 0.5 if a == b else 0.0 for b in zeros] for a in ones]))
 
 
+def perplexity(y: Y, p: P) -> float:
+    return float(np.prod([q.sum() / q[k] for k, q in zip(y, p, strict=True)]) ** (1 / len(y)))
+
+
 def r2_by_column(y: Y, p: P) -> list[float]:
     return [1 - sum((a - b) ** 2) / sum((a - a.mean()) ** 2) for a, b in zip(y.T, p.T, strict=True)]
 
@@ -181,6 +186,13 @@ CASES: dict[str, tuple[Callable[[], Metric], Draw, Draw, Callable[[Y, P], float]
         numbers,
         lambda y, p: np.average(r2_by_column(y, p), weights=y.var(axis=0)),
     ),
+    "Perplexity": (Perplexity, classes, probabilities, perplexity),
+    "Perplexity(logits)": (
+        lambda: Perplexity(from_logits=True),
+        classes,
+        probabilities,
+        lambda y, p: perplexity(y, np.exp(p)),
+    ),
     "Accuracy": (
         CategoricalAccuracy,
         one_hot,
@@ -237,6 +249,69 @@ def test_steps_of_a_sequence_count_like_samples(name: str, rng: np.random.Genera
     make, targets, predictions, _ = CASES[name]
     y, p = targets(rng, 60), predictions(rng, 60)
     assert make()(y.reshape(20, 3, *y.shape[1:]), p.reshape(20, 3, 4)) == pytest.approx(make()(y, p), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_weights_count_samples_as_often(name: str, device: Device, rng: np.random.Generator) -> None:
+    """Weights 0, 1, 2 and halves of them, of samples and of the steps of sequences; no look at the device."""
+    make, targets, predictions, slowly = CASES[name]
+    y, p = targets(rng, 60), predictions(rng, 60)
+    w = rng.integers(3, size=60)
+    many = np.repeat(np.arange(60), w)
+    expected = slowly(y[many], p[many])
+    metric = make()
+    waits = GuardArray.waits
+    for rows in (slice(0, 1), slice(1, 50), slice(50, 60)):
+        arrays = [to_device(array[rows], device) for array in (y, p, (w / 2).astype("float32"))]
+        metric.update_state(*arrays)
+    assert GuardArray.waits == waits
+    assert metric.result() == pytest.approx(expected, rel=1e-9)
+    steps = y.reshape(20, 3, *y.shape[1:]), p.reshape(20, 3, 4), w.reshape(20, 3)
+    assert make()(*steps) == pytest.approx(expected, rel=1e-9)
+    assert make()(y, p, w[:, None]) == pytest.approx(expected, rel=1e-9)
+    assert make()(y, p, 0 * w) == 0
+    with pytest.raises(ValueError, match=r"expected weights whose shape is the first axes of \(60"):
+        make()(y, p, w[:7])
+
+
+def test_weights_of_samples_hold_for_their_steps() -> None:
+    y, p = np.array([[0, 1, 1], [0, 0, 1]]), np.full((2, 3, 2), [0.9, 0.1])
+    assert SparseCategoricalAccuracy()(y, p, [1, 3]) == pytest.approx((1 * 1 + 3 * 2) / 12)
+
+
+def test_perplexity_leaves_out_what_pads() -> None:
+    y, p = np.array([[1, 2, 0], [3, 0, 0]]), np.full((2, 3, 4), 0.25)
+    p[0, 1], p[1, 1:] = [0.1, 0.1, 0.7, 0.1], [1.0, 0.0, 0.0, 0.0]
+    expected = (4 / 0.7 * 4) ** (1 / 3)
+    assert Perplexity(mask_token_id=0)(y, p) == pytest.approx(expected)
+    assert Perplexity()(y, p, y > 0) == pytest.approx(expected)
+    assert Perplexity(mask_token_id=0)(y, p, [[1, 0, 1], [2, 5, 5]]) == pytest.approx(4)
+
+
+def test_perplexity_counts_tokens_not_batches() -> None:
+    metric, y = Perplexity(mask_token_id=0), np.array([[1, 1, 1], [1, 0, 0]])
+    p = np.empty((2, 3, 2))
+    p[0], p[1] = [0.5, 0.5], [0.75, 0.25]
+    for row in range(2):
+        metric.update_state(y[row : row + 1], p[row : row + 1])
+    assert metric.result() == pytest.approx((2**3 * 4) ** (1 / 4))
+    assert Perplexity(from_logits=True)(np.array([0]), np.array([[0.0, 1e4]])) == np.inf
+
+
+def test_confusion_matrix() -> None:
+    true, said = [0, 0, 1, 2, 2, 2], [0, 1, 1, 2, 2, 0]
+    expected = [[1, 1, 0], [0, 1, 0], [1, 0, 2]]
+    matrix = metrics.confusion_matrix(true, said)
+    np.testing.assert_array_equal(matrix, expected)
+    assert matrix.dtype.kind == "i"
+    one_hot_rows, outputs = np.eye(3)[true], 0.1 + np.eye(3)[said]
+    for t in (true, np.array(true)[:, None], one_hot_rows):
+        for s in (said, outputs):
+            np.testing.assert_array_equal(metrics.confusion_matrix(t, s), expected)
+    wide = metrics.confusion_matrix(true, said, num_classes=5)
+    assert wide.shape == (5, 5)
+    assert wide.sum() == 6
+    assert np.trace(wide) / wide.sum() == SparseCategoricalAccuracy()(np.array(true), outputs)
 
 
 def test_a_name_of_its_own() -> None:
@@ -312,6 +387,15 @@ def test_auc_at_the_ends() -> None:
         ),
         (lambda: AUC()(np.ones(2), np.ones((2, 1))), "AUC expected targets of the predictions' shape"),
         (lambda: Recall()(np.ones(2, int), np.ones((2, 3))), "Recall expected targets.*to_categorical"),
+        (lambda: Perplexity(mask_token_id=0.5), "Perplexity: mask_token_id must be a whole number, got 0.5"),
+        (
+            lambda: Perplexity()(np.eye(3), np.eye(3)),
+            r"Perplexity expected class numbers of shape \(3,\), got \(3, 3\)",
+        ),
+        (lambda: metrics.confusion_matrix([0, 1], [0]), "confusion_matrix: y_true has 2 samples and y_pred has 1"),
+        (lambda: metrics.confusion_matrix([0, 3], [0, 1], 3), "num_classes=3, but the data have 4 classes"),
+        (lambda: metrics.confusion_matrix([0, 1], [0.2, 0.7]), "y_pred must hold class numbers 0, 1, 2, ..., or"),
+        (lambda: metrics.confusion_matrix([0], [0], 0), "num_classes must be a whole number from 1 up, got 0"),
     ],
 )
 def test_wrong_settings_and_shapes_are_refused(make: Callable[[], object], message: str) -> None:

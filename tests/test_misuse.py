@@ -165,16 +165,32 @@ def test_an_interrupted_step_leaves_the_softmax_in_its_place() -> None:
 
 def test_losses_and_layers_of_ones_own_are_not_given_logits() -> None:
     class Doubled(CategoricalCrossentropy):
-        def forward(self, y_true: Any, y_pred: Any) -> Any:
-            return 2 * super().forward(y_true, y_pred)
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return 2 * super().call(y_true, y_pred)
+
+        def gradient(self, dv: Any) -> Any:
+            return 2 * super().gradient(dv)
+
+    class DoubledAsAWhole(CategoricalCrossentropy):
+        def forward(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Any:
+            return 2 * super().forward(y_true, y_pred, sample_weight, mask)
 
         def backward(self) -> Any:
             return 2 * super().backward()
 
     network = model(dtype="float64")
     plain = network.evaluate(x, rows)[0]
-    network.compile("sgd", Doubled())
-    assert network.evaluate(x, rows) == pytest.approx(2 * plain)
+    for loss in (Doubled(), DoubledAsAWhole()):
+        assert not loss.can_take_logits_of(tinynn.Softmax())
+        network.compile("sgd", loss)
+        assert network.evaluate(x, rows) == pytest.approx(2 * plain)
+        report = gradients(network, x, rows, loss)
+        assert report.ok, report
+
+    class Renamed(CategoricalCrossentropy):
+        pass
+
+    assert Renamed().can_take_logits_of(tinynn.Softmax())
 
     class Smoothed(Dense):
         def forward(self, x: Any, training: bool = False) -> Any:

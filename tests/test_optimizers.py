@@ -14,6 +14,7 @@ from tinynn.layers import Dense
 from tinynn.optimizers import (
     SGD,
     Adadelta,
+    Adafactor,
     Adagrad,
     Adam,
     Adamax,
@@ -138,6 +139,19 @@ def lamb(ws: np.ndarray, gs: np.ndarray) -> np.ndarray:
     return np.array(ws)
 
 
+def adafactor(W: np.ndarray, gs: np.ndarray) -> np.ndarray:
+    """One matrix, with the paper's sums in place of means."""
+    r, c = np.zeros(W.shape[0]), np.zeros(W.shape[1])
+    for t, g in enumerate(gs, 1):
+        b = 1 - t**-0.8
+        r = b * r + (1 - b) * (g * g + 1e-30).sum(axis=1)
+        c = b * c + (1 - b) * (g * g + 1e-30).sum(axis=0)
+        u = g / np.sqrt(np.outer(r, c) / r.sum())
+        u /= max(1, np.sqrt((u * u).mean()))
+        W = W - min(0.3, 1 / math.sqrt(t)) * max(1e-3, np.sqrt((W * W).mean())) * u
+    return W
+
+
 CASES: dict[str, tuple[Callable[[], Optimizer], Callable[[float, np.ndarray], float]]] = {
     "SGD": (lambda: SGD(0.1), sgd),
     "SGD(momentum)": (lambda: SGD(0.1, momentum=0.9), lambda w, g: sgd(w, g, momentum=0.9)),
@@ -160,6 +174,8 @@ CASES: dict[str, tuple[Callable[[], Optimizer], Callable[[float, np.ndarray], fl
     "Lion": (Lion, lion),
 }
 EVERY: dict[str, Callable[[], Optimizer]] = {name: make for name, (make, _) in CASES.items()} | {
+    "Adafactor": Adafactor,
+    "Adam(use_ema)": lambda: Adam(use_ema=True, ema_overwrite_frequency=2),
     "Lamb": Lamb,
     "SGD(clipnorm)": lambda: SGD(0.1, clipnorm=0.5),
     "SGD(clipvalue)": lambda: SGD(0.1, clipvalue=0.5),
@@ -189,6 +205,91 @@ def test_lamb_equals_its_formula(rng: np.random.Generator) -> None:
     zero = np.zeros(4)  # no length to measure the step by, at first
     np.testing.assert_allclose(run(Lamb(), gradients, zero), lamb(zero, gradients), rtol=1e-11)
     np.testing.assert_array_equal(run(Lamb(), 0 * gradients, start), start)
+
+
+def test_adafactor_equals_its_formula(rng: np.random.Generator) -> None:
+    arena = two_layers()
+    (W, b, *_), optimizer = arena.parameters, Adafactor(0.3)
+    start, gradients = W.value.copy(), rng.normal(size=(50, 2, 3)) * np.array([[10.0], [1e-3]])
+    for gradient in gradients:
+        W.grad[...] = gradient
+        optimizer.step(arena)
+    np.testing.assert_allclose(W.value, adafactor(start, gradients), rtol=1e-11)
+    np.testing.assert_array_equal(b.value, 0)
+    assert {name: slot.size for name, slot in optimizer.slots.items()} == {"r": 5, "c": 4, "v": 4}
+
+
+def test_adafactor_survives_inputs_and_units_that_never_had_a_gradient() -> None:
+    arena = two_layers("float32")
+    W = arena.parameters[0]
+    before = W.value.copy()
+    optimizer = Adafactor()
+    for _ in range(250):
+        W.grad[0] = [0.1, 0.2, 0.0]  # the second input is always 0, and the third unit never active
+        optimizer.step(arena)
+    assert np.isfinite(arena.values).all()
+    np.testing.assert_array_equal(W.value != before, [[True, True, False], [False, False, False]])
+
+
+def test_the_average_of_the_values_takes_their_place_at_the_end(rng: np.random.Generator) -> None:
+    arena, sgd = arena_of(3), SGD(0.1, use_ema=True, ema_momentum=0.8)
+    before = arena.values.copy()
+    sgd.finish(arena)  # nothing to average yet
+    np.testing.assert_array_equal(arena.values, before)
+    average = None
+    for training in range(2):
+        for _ in range(5):
+            arena.grads[:] = rng.normal(size=3)
+            w = arena.values - 0.1 * arena.grads
+            sgd.step(arena)
+            np.testing.assert_allclose(arena.values, w, rtol=1e-14)
+            average = w if average is None else 0.8 * average + 0.2 * w
+        sgd.finish(arena)
+        np.testing.assert_allclose(arena.values, average, rtol=1e-14, err_msg=f"training {training}")
+    with pytest.raises(ValueError, match="this SGD has trained another model"):
+        sgd.finish(arena_of(3))
+
+
+def test_the_average_takes_the_place_of_the_values_every_so_many_steps(rng: np.random.Generator) -> None:
+    arena, sgd = arena_of(3), SGD(0.1, use_ema=True, ema_overwrite_frequency=3)
+    for step in range(1, 10):
+        arena.grads[:] = rng.normal(size=3)
+        sgd.step(arena)
+        assert (arena.values == sgd.slots["average"]).all() == (step in (1, 3, 6, 9))
+
+
+def test_without_an_average_nothing_is_done_at_the_end() -> None:
+    arena, sgd = arena_of(3), SGD(0.1)
+    arena.grads[:] = 1
+    sgd.step(arena)
+    w = arena.values.copy()
+    sgd.finish(arena)
+    np.testing.assert_array_equal(arena.values, w)
+    assert sgd.slots == {}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_slots_and_the_count_of_steps_are_all_the_memory(name: str, rng: np.random.Generator) -> None:
+    first, second = arena_of(6), arena_of(6)
+    one, two = EVERY[name](), EVERY[name]()
+    gradients = rng.normal(size=(8, 6))
+
+    def steps(optimizer: Optimizer, arena: Arena, rows: np.ndarray) -> None:
+        for row in rows:
+            arena.grads[:] = row
+            optimizer.step(arena)
+
+    steps(one, first, gradients[:5])
+    steps(two, second, gradients[:1])  # makes the slots
+    second.values[:] = first.values
+    two.iterations = one.iterations
+    for key, slot in one.slots.items():
+        two.slots[key][...] = slot
+    steps(one, first, gradients[5:])
+    steps(two, second, gradients[5:])
+    one.finish(first)
+    two.finish(second)
+    np.testing.assert_array_equal(second.values, first.values)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -318,6 +419,8 @@ def test_repr_has_what_was_given() -> None:
     assert repr(SGD(0.5, clipnorm=1)) == "SGD(learning_rate=0.5, clipnorm=1.0, momentum=0.0, nesterov=False)"
     schedule = "ExponentialDecay(initial_learning_rate=0.1, decay_steps=10, decay_rate=0.5, staircase=False)"
     sgd = SGD(ExponentialDecay(0.1, 10, 0.5))
+    assert "use_ema=True, ema_momentum=0.5, momentum" in repr(SGD(use_ema=True, ema_momentum=0.5))
+    assert repr(Adafactor()).endswith("epsilon_2=0.001, clip_threshold=1.0, relative_step=True)")
     sgd.step(arena_of(1))
     assert repr(sgd) == f"SGD(learning_rate={schedule}, momentum=0.0, nesterov=False)"
 
@@ -350,6 +453,13 @@ def test_an_optimizer_belongs_to_one_model() -> None:
         (lambda: Lion(beta_1=2), "Lion: beta_1 must be a number from 0 to 1, got 2"),
         (lambda: Adagrad(initial_accumulator_value=-1), "Adagrad: initial_accumulator_value must be"),
         (lambda: Adadelta(rho=2), "Adadelta: rho must be a number from 0 to 1"),
+        (lambda: Adafactor(beta_2_decay=0.8), "Adafactor: beta_2_decay must be a number from -1 to 0, got 0.8"),
+        (lambda: Adafactor(epsilon_1=0), "Adafactor: epsilon_1 must be above 0, got 0"),
+        (lambda: Adafactor(epsilon_2=-1), "Adafactor: epsilon_2 must be a number from 0 up, got -1"),
+        (lambda: Adafactor(clip_threshold=0), "Adafactor: clip_threshold must be above 0, got 0"),
+        (lambda: Adam(use_ema=True, ema_momentum=2), "Adam: ema_momentum must be a number from 0 to 1, got 2"),
+        (lambda: Adam(use_ema=True, ema_overwrite_frequency=0), "Adam: ema_overwrite_frequency must be a whole number"),
+        (lambda: Adam(ema_overwrite_frequency=5), "Adam: ema_overwrite_frequency needs an average.*set use_ema=True"),
         (lambda: optimizers.get("adamm"), "unknown optimizer 'adamm'. Did you mean 'adam'"),
     ],
 )

@@ -28,7 +28,18 @@ MODULES = [
 
 def test_public_names_are_exactly_all() -> None:
     public = {name for name in vars(tinynn) if not name.startswith("_")}
-    internal = {"cli", "arguments", "interrupt", "model", "parameter", "scores", "sequential", "training"}
+    internal = {
+        "cli",
+        "arguments",
+        "compiled",
+        "kernels",
+        "interrupt",
+        "model",
+        "parameter",
+        "scores",
+        "sequential",
+        "training",
+    }
     assert public - internal == set(tinynn.__all__)
 
 

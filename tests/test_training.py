@@ -121,9 +121,9 @@ def test_shuffle_takes_every_sample_once_in_a_new_order_each_epoch() -> None:
     seen: list[float] = []
 
     class Loss(MeanSquaredError):
-        def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> Any:
+        def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> Any:
             seen.extend(y_true[:, 0])
-            return super().forward(y_true, y_pred)
+            return super().call(y_true, y_pred)
 
     numbers = np.arange(20.0)[:, None]
     model = Sequential([Dense(1, kernel_initializer="zeros")], seed=0, dtype="float64")
@@ -285,8 +285,8 @@ def test_live_bar_draws_and_goes_away(capsys: pytest.CaptureFixture[str], monkey
 
 def test_nan_loss_stops_with_step_and_advice() -> None:
     class Explode(MeanSquaredError):
-        def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> Any:
-            return super().forward(y_true, y_pred) * (np.float32(np.nan) if model.optimizer.iterations == 6 else 1)
+        def call(self, y_true: np.ndarray, y_pred: np.ndarray) -> Any:
+            return super().call(y_true, y_pred) * (np.float32(np.nan) if model.optimizer.iterations == 6 else 1)
 
     model = Sequential([Dense(1)], seed=0)
     model.compile("sgd", Explode())

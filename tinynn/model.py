@@ -120,7 +120,8 @@ class Model(Layer):
             for layer in new:
                 Layer.unbuild(layer)
             raise
-        self.arena = Arena(self.parameters, self.dtype, self.device.xp)
+        penalized = [layer for layer in inside if layer.activity_penalty is not None]
+        self.arena = Arena(self.parameters, self.dtype, self.device.xp, penalized)
 
     def unbuild(self) -> None:
         """Forget weights and shapes, of the layers inside too."""
@@ -134,13 +135,13 @@ class Model(Layer):
             raise RuntimeError(f"{self.label} is a part of another model, which trains it: call fit on that model.")
         return self.arena
 
-    def __call__(self, x: Array, training: bool = False) -> Array:
+    def __call__(self, x: Array, training: bool = False, **others: Any) -> Any:
         """Return the output for `x`, an array on any device; builds the model at its first use."""
         array_module(x)
         self.need_weights("a call", tuple(x.shape[1:]))
         self.check_input(x)
         self.check_values(x)
-        return self.forward(self.cast(to_device(x, self.device)), training)
+        return self.forward(self.cast(to_device(x, self.device)), training, **others)
 
     def cast(self, x: Array) -> Array:
         """Return inputs in the model's dtype; numbers of things stay whole."""

@@ -71,6 +71,8 @@ class Arena:
         The model's dtype.
     xp : module
         ``numpy`` or ``cupy``: the library of the model's device.
+    penalized : sequence of Layer, default ()
+        Those whose forward adds to the loss, by their ``activity_penalty``.
 
     Attributes
     ----------
@@ -79,6 +81,8 @@ class Arena:
         What layers keep and do not learn, such as running means.
     regularized : list of (Parameter, Regularizer)
         Those with a penalty.
+    penalized : list of Layer
+        As given. They stand here, and not in an attribute of the model, whose layers would then be found twice.
 
     Examples
     --------
@@ -95,8 +99,9 @@ class Arena:
     array([5., 5.], dtype=float32)
     """
 
-    def __init__(self, parameters: Sequence[Parameter], dtype: str, xp: Any) -> None:
+    def __init__(self, parameters: Sequence[Parameter], dtype: str, xp: Any, penalized: Sequence[Any] = ()) -> None:
         self.xp = xp
+        self.penalized = list(penalized)
         self.parameters = list(parameters)
         learned = [parameter for parameter in self.parameters if parameter.trainable]
         kept = [parameter for parameter in self.parameters if not parameter.trainable]
@@ -116,7 +121,8 @@ class Arena:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Arena:
         """Return an arena of the copied layers, whose views lie in it."""
-        twin = Arena(copy.deepcopy(self.parameters, memo), str(self.values.dtype), self.xp)
+        parameters, penalized = copy.deepcopy((self.parameters, self.penalized), memo)
+        twin = Arena(parameters, str(self.values.dtype), self.xp, penalized)
         memo[id(self)] = twin
         return twin
 

@@ -58,7 +58,8 @@ class L1L2(Regularizer):
 
     def __call__(self, w: Array) -> Any:
         """Return the penalty."""
-        return self.l1 * abs(w).sum() + self.l2 * (w * w).sum()
+        size = array_module(w).maximum(w, -w)  # |w|, which complex numbers pass through
+        return self.l1 * size.sum() + self.l2 * (w * w).sum()
 
     def gradient(self, w: Array) -> Array:
         """Return the penalty's gradient."""

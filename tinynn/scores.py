@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array
+from tinynn.losses.base import apply_mask
 from tinynn.metrics import Metric
 
 
@@ -20,7 +21,9 @@ class Scores:
     Parameters
     ----------
     metrics : sequence of Metric
-        Counted from zero.
+        Counted from zero; every sample counts the same, and what is masked does not count.
+    weighted : sequence of Metric
+        In these samples count by their weights, too.
 
     Attributes
     ----------
@@ -28,24 +31,48 @@ class Scores:
         How many samples were counted.
     """
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
+    def __init__(self, metrics: Sequence[Metric], weighted: Sequence[Metric] = ()) -> None:
         self.metrics = metrics
-        for metric in metrics:
+        self.weighted = weighted
+        for metric in (*metrics, *weighted):
             metric.reset_state()
         self.samples = 0
         self.total = 0.0
         self.unread: list[tuple[Any, int, str | None]] = []
 
-    def add(self, L: Any, y_true: Array, y_pred: Array, where: str | None) -> None:
-        """Count one batch; `where` is its place in the training, None outside of it."""
+    def add(
+        self,
+        L: Any,
+        y_true: Array,
+        y_pred: Array,
+        where: str | None,
+        sample_weight: Array | None = None,
+        mask: Array | None = None,
+    ) -> None:
+        """Count one batch.
+
+        Parameters
+        ----------
+        L : array of no axes
+            Its loss. In the epoch's it counts by its number of samples, whatever their weights, as in Keras.
+        y_true, y_pred : array
+        where : str or None
+            Its place in the training, None outside of it.
+        sample_weight, mask : array, optional
+            As the loss got them.
+        """
         self.samples += len(y_true)
         if isinstance(L, float | np.generic):
             check_finite(float(L), where, "training stopped before that step changed the weights")
             self.total += float(L) * len(y_true)
         else:
             self.unread.append((L, len(y_true), where))
-        for metric in self.metrics:
-            metric.update_state(y_true, y_pred)
+        weight = None if mask is None else mask.astype(y_pred.dtype)
+        count(self.metrics, y_true, y_pred, weight)
+        if self.weighted:
+            if mask is not None:
+                sample_weight = apply_mask(sample_weight, mask, "sum", y_pred.dtype)
+            count(self.weighted, y_true, y_pred, sample_weight)
 
     def result(self) -> dict[str, float]:
         """Return the mean loss and the metrics."""
@@ -54,7 +81,17 @@ class Scores:
             check_finite(loss, where, "seen later, for a look at each step would slow the device; weights are spoilt")
             self.total += loss * samples
         self.unread.clear()
-        return {"loss": self.total / self.samples, **{metric.name: metric.result() for metric in self.metrics}}
+        metrics = {metric.name: metric.result() for metric in (*self.metrics, *self.weighted)}
+        return {"loss": self.total / self.samples, **metrics}
+
+
+def count(metrics: Sequence[Metric], y_true: Array, y_pred: Array, weight: Array | None) -> None:
+    """Count one batch in every metric."""
+    for metric in metrics:
+        if weight is None:
+            metric.update_state(y_true, y_pred)  # one's own metric may know no weights
+        else:
+            metric.update_state(y_true, y_pred, weight)
 
 
 def check_finite(loss: float, where: str | None, what_is_lost: str) -> None:

@@ -111,6 +111,7 @@ class Sequential(Trainer):
                 layer.name = f"{base}_{number}"
         elif layer.name in taken:
             raise ValueError(f"{self.label}: two layers are called {layer.name!r}; names must differ.")
+        layer.refuse_states()
         self.layers.append(layer)
 
     def connect(self, input_shape: Shape) -> Shape:

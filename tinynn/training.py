@@ -1,9 +1,9 @@
-"""Trainer: compile, fit, evaluate and predict for anything that has a forward and a backward pass.
+"""Trainer: fit, evaluate and predict for anything that has a forward and a backward pass.
 
 One training step, which is all of it (`Trainer.train_step`)::
 
-    z = net.forward(x)                  the layers, one after another
-    L = loss.forward(y, z)              and the penalties of regularizers
+    z, mask = net.forward(x)            the layers, one after another; which steps of sequences count
+    L = loss.forward(y, z, w, mask)     each sample as much as its weight w; and the penalties of regularizers
     dz = loss.backward()
     net.backward(dz)                    the layers in reverse; gradients land in the arena
     optimizer.step(arena)               one formula on the flat vectors
@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from tinynn import data, losses, optimizers
-from tinynn import metrics as metric_kinds
+from tinynn import data
 from tinynn.arguments import check_count
 from tinynn.backend import Array, generator, to_device, to_host
 from tinynn.callbacks import Callback, CallbackList, History, ProgressBar, bar_over
+from tinynn.compiled import Compiled, TrainedParts
+from tinynn.data import Samples
 from tinynn.interrupt import on_first_interrupt
-from tinynn.layers.activations import Linear
-from tinynn.layers.base import Layer, ShapeError
-from tinynn.model import Model
 from tinynn.parameter import Arena
 from tinynn.scores import Scores
 
@@ -33,80 +31,11 @@ from tinynn.scores import Scores
 WEIGHTS, SHUFFLING, SPLITTING = 0, 1, 2
 
 
-class TrainedParts(NamedTuple):
-    """What a training step works with.
-
-    Attributes
-    ----------
-    optimizer : Optimizer
-    net : Layer
-        The model, or a twin of it with the same weights that returns logits.
-    loss : Loss
-        The compiled loss, or its form for logits.
-    activation : Layer
-        What makes predictions of the net's outputs: the softmax or sigmoid that was set aside, else `Linear`.
-    """
-
-    optimizer: optimizers.Optimizer
-    net: Layer
-    loss: losses.Loss
-    activation: Layer
-
-    def predictions(self, z: Array) -> Array:
-        """Return the predictions for outputs of the net."""
-        return self.activation.forward(z)
-
-
-class Trainer(Model):
+class Trainer(Compiled):
     """A model that can be trained; `Sequential` is the one to use. The parameters are those of `Model`."""
 
-    optimizer: optimizers.Optimizer | None = None
-    loss: losses.Loss | None = None
-    metric_names: Sequence[Any] = ()
     stop_training = False
     history: History | None = None
-
-    # Compiling ---------------------------------------------------------------------------------------------------
-
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: Sequence[Any] | None = None) -> None:
-        """Say how to train.
-
-        Parameters
-        ----------
-        optimizer : str or Optimizer, default "rmsprop"
-            ``"sgd"``, ``"rmsprop"``, ``"adam"``, ``"adamw"``, or an instance with settings of one's own.
-        loss : str or Loss
-            ``"categorical_crossentropy"``, ``"sparse_categorical_crossentropy"``, ``"binary_crossentropy"``,
-            ``"mean_squared_error"``, or an instance.
-        metrics : sequence of str or Metric, optional
-            ``"accuracy"`` takes the kind that fits the data.
-
-        Raises
-        ------
-        ValueError
-            For an unknown name; the message has the nearest one.
-        """
-        if loss is None:
-            raise ValueError(
-                f"{self.label}: compile needs a loss, such as loss='categorical_crossentropy' for one-hot labels "
-                "or loss='sparse_categorical_crossentropy' for class numbers."
-            )
-        if isinstance(metrics, str):
-            raise TypeError(f"{self.label}: compile: metrics must be a list, such as metrics=[{metrics!r}].")
-        new_optimizer, new_loss = optimizers.get(optimizer), losses.get(loss)
-        names = [metric_kinds.check_name(metric) for metric in metrics or ()]
-        if len(set(names)) < len(names) or "loss" in names:
-            raise ValueError(f"{self.label}: compile: metrics need names of their own, got {names}.")
-        self.optimizer, self.loss, self.metric_names = new_optimizer, new_loss, list(metrics or ())
-
-    def need_compiled(self, who: str) -> tuple[optimizers.Optimizer, losses.Loss]:
-        """Return optimizer and loss, or say that compile must come first."""
-        if self.optimizer is None or self.loss is None:
-            raise RuntimeError(
-                f"{self.label}: {who} needs to know how to train: call "
-                "compile(optimizer='adam', loss='categorical_crossentropy', metrics=['accuracy']) first."
-            )
-        return self.optimizer, self.loss
 
     # Training ----------------------------------------------------------------------------------------------------
 
@@ -119,8 +48,10 @@ class Trainer(Model):
         verbose: str | int = "auto",
         callbacks: Sequence[Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
     ) -> History:
         """Train on `x` and `y`.
 
@@ -143,10 +74,16 @@ class Trainer(Model):
         validation_split : float, default 0.0
             The part of the data to hold out for validation, drawn at random with the model's seed. (Keras takes the
             last samples, which is a trap where data are sorted.)
-        validation_data : tuple (x, y), optional
+        validation_data : tuple (x, y) or (x, y, sample_weight), optional
             Data to evaluate after each epoch; instead of `validation_split`.
         shuffle : bool, default True
             Whether to take the samples in a new order in every epoch.
+        class_weight : dict of int to float, optional
+            How much each class counts in the loss of the training, ``{0: 1.0, 1: 5.0}``: a rare class counts more.
+        sample_weight : array, shape (samples,) or (samples, steps), optional
+            How much each sample counts in the loss, or each step of sequences. The loss is divided by the number of
+            samples, not by the sum of the weights, so larger weights make larger steps, as in Keras. Metrics do not
+            look at weights, but for those in compile's ``weighted_metrics``.
 
         Returns
         -------
@@ -168,27 +105,29 @@ class Trainer(Model):
             raise ValueError(f"fit: verbose must be 'auto', 0, 1 or 2, got {verbose!r}.")
         if isinstance(callbacks, Callback):
             raise TypeError(f"fit: callbacks must be a list, such as [{type(callbacks).__name__}(...)].")
-        x, y = data.check_pair(x, y, "fit")
+        samples = data.check_samples(x, y, sample_weight, "fit")
         validation = self._validation(validation_split, validation_data)
         if validation_split:
-            (x, y), validation = data.split(x, y, validation_split, generator(self.seed, SPLITTING))
-        x, y = self._prepare(x, y, "fit")
+            samples, validation = data.split(samples, validation_split, generator(self.seed, SPLITTING))
+        samples = self.prepare(samples, "fit", class_weight)
         if validation is not None:
-            validation = self._prepare(*validation, "fit: validation_data")
+            validation = self.prepare(validation, "fit: validation_data")
 
         history = self.history = History()
         bar = [ProgressBar(live=None if verbose in ("auto", 1) else False)] if verbose else []
         watchers = CallbackList([*bar, *(callbacks or ()), history])
-        steps = math.ceil(len(x) / batch_size)
+        count = len(samples.x)
+        steps = math.ceil(count / batch_size)
         self.stop_training = False
         try:
-            watchers.begin(self, {"epochs": epochs, "steps": steps, "samples": len(x), "verbose": int(verbose != 0)})
+            watchers.begin(self, {"epochs": epochs, "steps": steps, "samples": count, "verbose": int(verbose != 0)})
             with on_first_interrupt(self.stop_after_batch):
                 for epoch in range(epochs):
                     if self.stop_training:
                         break
-                    self._run_epoch(x, y, epoch, batch_size, shuffle, watchers, validation)
+                    self._run_epoch(samples, epoch, batch_size, shuffle, watchers, validation)
         finally:
+            optimizer.finish(self.need_arena())
             self.forget()
             watchers.end()
         if history.interrupted and verbose:
@@ -206,63 +145,62 @@ class Trainer(Model):
 
     def _run_epoch(
         self,
-        x: Array,
-        y: Array,
+        samples: Samples,
         epoch: int,
         batch_size: int,
         shuffle: bool,
         watchers: CallbackList,
-        validation: tuple[Array, Array] | None,
+        validation: Samples | None,
     ) -> None:
         """Train one epoch; a batch is the smallest thing that is done or not done."""
         parts = self.trained_parts("fit")
-        scores = Scores(self.metrics_for(y))
+        scores = self.scores_for(samples.y)
+        count = len(samples.x)
         watchers.epoch_begin(epoch)
         order = None
         if shuffle:
             order = to_device(
-                generator(self.seed, SHUFFLING, parts.optimizer.iterations).permutation(len(x)), self.device
+                generator(self.seed, SHUFFLING, parts.optimizer.iterations).permutation(count), self.device
             )
-        for step, rows in enumerate(data.batches(len(x), batch_size, order)):
+        for step, rows in enumerate(data.batches(count, batch_size, order)):
             watchers.batch_begin(step)
-            x_batch = self.cast(x[rows])
-            self.train_step(parts, x_batch, y[rows], scores, f"epoch {epoch + 1}, batch {step + 1}")
+            x, y, sample_weight = samples.rows(rows)
+            where = f"epoch {epoch + 1}, batch {step + 1}"
+            self.train_step(parts, self.cast(x), y, scores, where, sample_weight)
             watchers.batch_end(step, scores)
             if self.stop_training:
                 break
-        if scores.samples < len(x) and self.history is not None and self.history.interrupted:
+        if scores.samples < count and self.history is not None and self.history.interrupted:
             return  # an epoch cut short by Ctrl-C is no epoch
         logs = scores.result()
         self.need_finite_weights(epoch)
         if validation is not None:
-            logs |= {f"val_{name}": value for name, value in self._score(*validation, 1024).items()}
+            logs |= {f"val_{name}": value for name, value in self._score(validation, 1024).items()}
         watchers.epoch_end(epoch, logs)
 
-    def train_step(self, parts: TrainedParts, x: Array, y: Array, scores: Scores, where: str) -> None:
+    def train_step(
+        self,
+        parts: TrainedParts,
+        x: Array,
+        y: Array,
+        scores: Scores,
+        where: str,
+        sample_weight: Array | None = None,
+    ) -> None:
         """Do one step on a batch that is checked and on the device already."""
         arena = self.need_arena()
-        z = parts.net.forward(x, training=True)
-        L = parts.loss.forward(y, z) + penalty(arena)
-        scores.add(L, y, parts.predictions(z), where)
+        z, mask = parts.forward(x, training=True)
+        L = parts.loss.forward(y, z, sample_weight, mask) + penalty(arena)
+        scores.add(L, y, parts.predictions(z), where, sample_weight, mask)
         dz = parts.loss.backward()
         parts.net.backward(dz, need_dx=False)
         for parameter, regularizer in arena.regularized:
             parameter.grad += regularizer.gradient(parameter.value)
         parts.optimizer.step(arena)
 
-    def trained_parts(self, who: str) -> TrainedParts:
-        """Return what a step works with: the last softmax or sigmoid set aside where the loss allows it.
-
-        Cross-entropy of a softmax, taken in two steps, divides by probabilities that may be 0. In one step its
-        gradient is p - y.
-        """
-        optimizer, loss = self.need_compiled(who)
-        activation = self.last_activation
-        if activation is not None and isinstance(loss, losses.LogitLoss) and loss.can_take_logits_of(activation):
-            return TrainedParts(optimizer, self.with_activation(Linear()), loss.on_logits(), activation)
-        return TrainedParts(optimizer, self, loss, Linear())
-
-    def train_on_batch(self, x: Any, y: Any) -> float | list[float]:
+    def train_on_batch(
+        self, x: Any, y: Any, sample_weight: Any = None, class_weight: dict[int, float] | None = None
+    ) -> float | list[float]:
         """Do one step on one batch and return its loss, followed by the metrics if there are any.
 
         Examples
@@ -274,16 +212,25 @@ class Trainer(Model):
         10.0
         """
         self.need_compiled("train_on_batch")
-        x, y = self._prepare(*data.check_pair(x, y, "train_on_batch"), "train_on_batch")
-        scores = Scores(self.metrics_for(y))
-        self.train_step(self.trained_parts("train_on_batch"), self.cast(x), y, scores, "this batch")
+        samples = data.check_samples(x, y, sample_weight, "train_on_batch")
+        x, y, sample_weight = self.prepare(samples, "train_on_batch", class_weight)
+        scores = self.scores_for(y)
+        parts = self.trained_parts("train_on_batch")
+        self.train_step(parts, self.cast(x), y, scores, "this batch", sample_weight)
         values = list(scores.result().values())
         return values if len(values) > 1 else values[0]
 
     # Using -------------------------------------------------------------------------------------------------------
 
     def evaluate(
-        self, x: Any, y: Any, batch_size: int = 1024, verbose: str | int = "auto", *, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int = 1024,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        *,
+        return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
         """Return the mean loss and the metrics on `x` and `y`, without training.
 
@@ -292,9 +239,12 @@ class Trainer(Model):
         x, y : array
             As for `fit`.
         batch_size : int, default 1024
-            Samples at a time. It changes the speed, not the result.
+            Samples at a time. It changes the speed, not the result, but where steps are masked: the loss of a batch is
+            the mean over the steps that count in it, as in Keras.
         verbose : {"auto", 0, 1, 2}, default "auto"
             "auto" and 1 draw a bar on a terminal, which goes away at the end; 0 and 2 draw nothing.
+        sample_weight : array, optional
+            As for `fit`.
         return_dict : bool, default False
             Whether to return names with the values.
 
@@ -305,22 +255,24 @@ class Trainer(Model):
         """
         self.need_compiled("evaluate")
         batch_size = check_count(batch_size, "evaluate: batch_size")
-        x, y = data.check_pair(x, y, "evaluate")
+        samples = data.check_samples(x, y, sample_weight, "evaluate")
         self.need_weights("evaluate")
-        scores = self._score(*self._prepare(x, y, "evaluate"), batch_size, verbose)
+        scores = self._score(self.prepare(samples, "evaluate"), batch_size, verbose)
         if return_dict:
             return scores
         values = list(scores.values())
         return values if len(values) > 1 else values[0]
 
-    def _score(self, x: Array, y: Array, batch_size: int, verbose: str | int = 0) -> dict[str, float]:
+    def _score(self, samples: Samples, batch_size: int, verbose: str | int = 0) -> dict[str, float]:
         """Return loss and metrics of data that are checked and on the device already."""
-        scores = Scores(self.metrics_for(y))
+        scores = self.scores_for(samples.y)
         parts = self.trained_parts("evaluate")
-        for rows in bar_over(data.batches(len(x), batch_size), len(x) / batch_size, "evaluate", verbose):
-            z = parts.net.forward(self.cast(x[rows]))
-            L = parts.loss.forward(y[rows], z) + penalty(self.need_arena())
-            scores.add(L, y[rows], parts.predictions(z), None)
+        count = len(samples.x)
+        for rows in bar_over(data.batches(count, batch_size), count / batch_size, "evaluate", verbose):
+            x, y, sample_weight = samples.rows(rows)
+            z, mask = parts.forward(self.cast(x))
+            L = parts.loss.forward(y, z, sample_weight, mask) + penalty(self.need_arena())
+            scores.add(L, y, parts.predictions(z), None, sample_weight, mask)
         parts.loss.cache = None
         self.forget()
         return scores.result()
@@ -355,39 +307,18 @@ class Trainer(Model):
 
     # Checking ----------------------------------------------------------------------------------------------------
 
-    def _validation(self, part: float, given: Any) -> tuple[Array, Array] | None:
+    def _validation(self, part: float, given: Any) -> Samples | None:
         """Return the validation data that were given, checked."""
         if given is None:
             return None
         if part:
             raise ValueError("fit: give validation_split or validation_data, not both.")
-        if not isinstance(given, tuple | list) or len(given) != 2:
-            raise ValueError(f"fit: validation_data must be a tuple (x, y), got {type(given).__name__}.")
-        return data.check_pair(given[0], given[1], "fit: validation_data")
-
-    def _prepare(self, x: Array, y: Array, who: str) -> tuple[Array, Array]:
-        """Check data against the model and the loss, and move them to the device."""
-        loss = self.need_compiled(who)[1]
-        new = self.input_shape is None
-        self.need_weights(who, tuple(x.shape[1:]))
-        assert self.output_shape is not None
-        y = to_host(y)
-        try:
-            self.check_input(x)
-            self.check_values(x)
-        except ShapeError as error:
-            raise ShapeError(f"{who}: x: {error}") from None
-        except ValueError as error:
-            raise ValueError(f"{who}: x: {error}") from None
-        try:
-            loss.check(y, (len(x), *self.output_shape))
-        except ValueError as error:
-            if new:
-                self.unbuild()  # weights made for these data would refuse the right ones
-            raise ValueError(f"{who}: y: {error}") from None
-        if loss.target_kind == "float":
-            y = y.astype(self.dtype, copy=False)
-        return to_device(x, self.device), to_device(y, self.device)
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            got = f"{len(given)} entries" if isinstance(given, tuple | list) else type(given).__name__
+            raise ValueError(
+                f"fit: validation_data must be a tuple (x, y), got {got}. A third entry may be the sample weights."
+            )
+        return data.check_samples(given[0], given[1], given[2] if len(given) == 3 else None, "fit: validation_data")
 
     def need_finite_weights(self, epoch: int) -> None:
         """Raise FloatingPointError if an epoch's last step spoilt the weights, which no later loss would tell."""
@@ -398,12 +329,8 @@ class Trainer(Model):
                 "rate (a tenth of this one), and inputs scaled to about -1 to 1."
             )
 
-    def metrics_for(self, y: Array) -> list[metric_kinds.Metric]:
-        """Return the compiled metrics for targets like `y`."""
-        assert self.output_shape is not None
-        return [metric_kinds.get(metric, y.ndim, (len(y), *self.output_shape)) for metric in self.metric_names]
-
 
 def penalty(arena: Arena) -> Any:
-    """Return the sum of the regularizers' penalties, which counts to the loss."""
-    return sum(regularizer(parameter.value) for parameter, regularizer in arena.regularized)
+    """Return what counts to the loss beside it: the penalties of the weights, and of activities in the last forward."""
+    of_weights = sum(regularizer(parameter.value) for parameter, regularizer in arena.regularized)
+    return of_weights + sum(layer.activity_penalty for layer in arena.penalized)

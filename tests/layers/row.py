@@ -45,6 +45,8 @@ class Row:
         False where samples of a batch meet (batch statistics) or the layer is random.
     method : str
         How the gradient is checked; "central differences" where forward is not analytic.
+    tokens : int
+        Not 0: the inputs are whole numbers below this, and there is no dx.
     """
 
     name: str
@@ -58,13 +60,17 @@ class Row:
     one_by_one: bool = True
     method: str = "complex step"
     unlike_keras: str = ""
+    tokens: int = 0
 
     def __str__(self) -> str:
         return self.name
 
     def sample(self, shape: Shape, seed: int) -> np.ndarray:
         """Return random inputs, the batch axis first, that stay away from the layer's kinks."""
-        x = np.random.default_rng([seed, 1]).normal(size=shape)  # not the stream of the upstream gradients
+        rng = np.random.default_rng([seed, 1])  # not the stream of the upstream gradients
+        if self.tokens:
+            return rng.integers(self.tokens, size=shape)
+        x = rng.normal(size=shape)
         for kink in self.kinks:
             x += np.where(np.abs(x - kink) < 0.01, 0.05, 0.0)
         return x
@@ -72,5 +78,10 @@ class Row:
     def run(self, layer: Layer, x: np.ndarray, seed: int = 0) -> np.ndarray:
         """Return the layer's output; a random layer gets the same random numbers every time."""
         layer(x, self.training)  # builds it
-        layer.rng = np.random.default_rng(seed)
+        for index, inner in enumerate(layer.walk()):
+            inner.rng = np.random.default_rng([seed, index])
         return layer(x, self.training)
+
+    def cast(self, x: np.ndarray, dtype: str) -> np.ndarray:
+        """Return inputs in a dtype; tokens stay whole."""
+        return x if self.tokens else x.astype(dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -22,12 +21,11 @@ def row(
 ) -> Row:
     """Return the row of a layer whose arguments Keras takes as they are."""
     shown = ", ".join(f"{key}={value!r}" for key, value in options.items())
-    keras: Callable[[Any], Any] = lambda k: getattr(k.layers, kind.__name__)(**options)  # noqa: E731
     return Row(
         f"{kind.__name__}({shown})",
         lambda: kind(**options, bias_initializer="normal") if options.get("use_bias", True) else kind(**options),
         shape,
-        keras,
+        lambda k: getattr(k.layers, kind.__name__)(**options),
         example=example,
         parity_shapes=parity,
     )

@@ -18,14 +18,21 @@ RANDOM = {"bias_initializer": "normal", "recurrent_initializer": "glorot_uniform
 SHAPES = {"shape": SEQUENCES, "example": (4, 3), "parity_shapes": ((5, 3),)}
 
 
-def row(kind: str, units: int = 3, training: bool = False, **options: Any) -> Row:
-    """Return the row of one setting, with the same setting in Keras."""
+def plain(layer: Any) -> Any:
+    """Return the layer with the textbook lines chosen."""
+    layer.plain = True
+    return layer
+
+
+def row(kind: str, units: int = 3, training: bool = False, lines: bool = False, **options: Any) -> Row:
+    """Return the row of one setting, with the same setting in Keras; `lines` takes the plain lines, not the kernel."""
     text = ", ".join(f"{key}={value!r}" for key, value in options.items())
     random = any(key.endswith("dropout") for key in options)
     initial = RANDOM | ({"unit_forget_bias": False} if kind == "LSTM" else {})
+    make = lambda: LAYERS[kind](units, **(initial | options))  # noqa: E731
     return Row(
-        f"{kind}({text}{', training' if training else ''})",
-        lambda: LAYERS[kind](units, **(initial | options)),
+        f"{kind}({text}{', training' if training else ''}{', plain' if lines else ''})",
+        (lambda: plain(make())) if lines else make,
         keras=None if training and random else lambda k: getattr(k.layers, kind)(units, **options),
         training=training,
         one_by_one=not (training and random),
@@ -84,6 +91,14 @@ ROWS = [
     row("GRU", reset_after=False, return_sequences=True, use_bias=False, go_backwards=True),
     row("GRU", reset_after=False, activation="sigmoid", recurrent_activation="tanh"),
     row("GRU", reset_after=False, training=True, return_sequences=True, dropout=0.3, recurrent_dropout=0.4),
+    row("SimpleRNN", lines=True, return_sequences=True),
+    row("SimpleRNN", lines=True, training=True, dropout=0.3, recurrent_dropout=0.4),
+    row("LSTM", lines=True),
+    row("LSTM", lines=True, training=True, return_sequences=True, dropout=0.3, recurrent_dropout=0.4),
+    row("GRU", lines=True),
+    row("GRU", lines=True, training=True, return_sequences=True, dropout=0.3, recurrent_dropout=0.4),
+    row("GRU", lines=True, reset_after=False, go_backwards=True),
+    row("GRU", lines=True, training=True, reset_after=False, return_sequences=True, recurrent_dropout=0.4),
     both_ways("LSTM", return_sequences=True),
     both_ways("LSTM"),
     both_ways("GRU", return_sequences=True, merge_mode="sum"),

@@ -1,9 +1,10 @@
-"""Rows: the layers that are random in training, in training and at inference."""
+"""Rows: the layers that are random in training, in training and at inference; the penalty on activities."""
 
 from __future__ import annotations
 
 from tests.layers.row import Row, shapes
 from tinynn.layers import regularization as layers
+from tinynn.layers.activity import ActivityRegularization
 
 RANDOM = "random numbers cannot agree; the row at inference is compared, and the statistics are tested"
 
@@ -46,4 +47,17 @@ ROWS = [
     Row("AlphaDropout", lambda: layers.AlphaDropout(0.5), shapes(), lambda k: k.layers.AlphaDropout(0.5)),
     Row("GaussianNoise", lambda: layers.GaussianNoise(0.5), shapes(), lambda k: k.layers.GaussianNoise(0.5)),
     Row("GaussianDropout", lambda: layers.GaussianDropout(0.5), shapes(), lambda k: k.layers.GaussianDropout(0.5)),
+    Row("ActivityRegularization", ActivityRegularization, shapes(), lambda k: k.layers.ActivityRegularization()),
+    *(
+        Row(
+            f"ActivityRegularization({l1}, {l2})",
+            lambda l1=l1, l2=l2: ActivityRegularization(l1, l2),
+            shapes(),
+            lambda k, l1=l1, l2=l2: k.layers.ActivityRegularization(l1, l2),
+            kinks=(0.0,) if l1 else (),
+            parity_shapes=((4,), (3, 5), (1, 2, 3)),
+            one_by_one=False,  # the penalty is divided by the size of the batch
+        )
+        for l1, l2 in ((0.3, 0.0), (0.0, 0.2), (0.1, 0.4))
+    ),
 ]

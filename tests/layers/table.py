@@ -2,9 +2,11 @@
 
 from tests.layers import (
     rows_activations,
+    rows_attention,
     rows_combine,
     rows_convolution,
     rows_core,
+    rows_masking,
     rows_normalization,
     rows_pooling,
     rows_recurrent,
@@ -18,8 +20,10 @@ TABLE = [
     *rows_convolution.ROWS,
     *rows_pooling.ROWS,
     *rows_recurrent.ROWS,
+    *rows_masking.ROWS,
     *rows_normalization.ROWS,
     *rows_regularization.ROWS,
     *rows_shape.ROWS,
     *rows_combine.ROWS,
+    *rows_attention.ROWS,
 ]

@@ -27,10 +27,10 @@ def built(layer: Layer, *shape: int, dtype: str = "float64") -> Any:
 
 def slow_conv2d(x: np.ndarray, W: np.ndarray, strides: tuple[int, int], dilation: tuple[int, int]) -> np.ndarray:
     """Return the convolution without padding, one output at a time, as the formula says."""
-    (kh, kw, _, O), (B, H, width, _) = W.shape, x.shape  # noqa: E741
+    (kh, kw, _, filters), (B, H, width, _) = W.shape, x.shape
     rows = (H - dilation[0] * (kh - 1) - 1) // strides[0] + 1
     columns = (width - dilation[1] * (kw - 1) - 1) // strides[1] + 1
-    y = np.zeros((B, rows, columns, O))
+    y = np.zeros((B, rows, columns, filters))
     for r in range(rows):
         for c in range(columns):
             for i in range(kh):

@@ -11,10 +11,11 @@ import pytest
 from tests.layers.rows_recurrent import LAYERS, RANDOM
 from tinynn import Dense, Input, Sequential, ShapeError
 from tinynn.check import gradients
+from tinynn.kernels.steps import STEP_ACTIVATIONS
 from tinynn.layers.bidirectional import Bidirectional
 from tinynn.layers.gru import GRU
 from tinynn.layers.lstm import LSTM
-from tinynn.layers.recurrent import STEP_ACTIVATIONS, Recurrent, SimpleRNN
+from tinynn.layers.recurrent import Recurrent, SimpleRNN
 
 every_kind = pytest.mark.parametrize(
     "kind", [SimpleRNN, LSTM, GRU, lambda *a, **k: GRU(*a, reset_after=False, **k)], ids=["rnn", "lstm", "gru", "gru0"]
@@ -426,7 +427,7 @@ def test_a_recurrent_layer_of_ones_own_must_have_a_loop() -> None:
     class Half(SimpleRNN):
         run = Recurrent.run
 
-    with pytest.raises(TypeError, match=r"Half needs a method run\(self, a, n\)"):
+    with pytest.raises(TypeError, match=r"Half needs a method run\(self, a, n, mask, start\)"):
         Half(3)(np.zeros((1, 2, 3)))
 
 

@@ -1,7 +1,8 @@
-"""What is special about the random layers: statistics, inference, seeds, messages."""
+"""What is special about the random layers, statistics, inference, seeds, messages; and about activity penalties."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinynn
 from tests.guard import FakeCuPy, GuardArray
 from tinynn import Dense, Input, Sequential
+from tinynn.backend import Device
+from tinynn.check import gradients
 from tinynn.layers import Layer, ShapeError
+from tinynn.layers.activity import ActivityRegularization
 from tinynn.layers.regularization import (
     AlphaDropout,
     Dropout,
@@ -214,6 +219,90 @@ def test_a_network_learns_with_them_and_predicts_without_them() -> None:
     np.testing.assert_array_equal(model.predict(x), model.predict(x))
 
 
+def penalized(device: str | Device = "cpu", l1: float = 0.3, l2: float = 0.2) -> Sequential:
+    """Return a model whose penalty is deep inside it."""
+    inner = Sequential([Dense(3), ActivityRegularization(l1, l2)])
+    model = Sequential([Input((4,)), inner, Dense(2)], device=device, seed=0, dtype="float64")
+    model.build()
+    model.compile(tinynn.SGD(0.1), "mse")
+    return model
+
+
+def test_an_activity_penalty_is_the_formula_whatever_the_batch() -> None:
+    x = np.array([[1.0, -2.0], [0.0, 3.0]])
+    layer = ActivityRegularization(l1=0.5, l2=0.25)
+    assert layer(x) is x
+    assert layer.activity_penalty == (0.5 * 6 + 0.25 * 14) / 2
+    np.testing.assert_array_equal(layer.backward(np.ones((2, 2))), [[1.5, 0.25], [1.0, 2.0]])  # at 0 no slope
+    layer(np.concatenate([x, x, x]), training=True)
+    assert layer.activity_penalty == (0.5 * 6 + 0.25 * 14) / 2
+
+
+def test_activity_penalties_count_to_the_loss_in_training_and_evaluation(rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(10, 4)), rng.normal(size=(10, 2))
+    plain, penal = penalized(l1=0.0, l2=0.0), penalized()
+    h = plain.layers[0](x)
+    P = (0.3 * np.abs(h).sum() + 0.2 * (h * h).sum()) / 10
+    for batch_size in (10, 4):
+        assert penal.evaluate(x, y, batch_size) == pytest.approx(plain.evaluate(x, y, batch_size) + P, rel=1e-12)
+    assert penal.train_on_batch(x, y) == pytest.approx(plain.train_on_batch(x, y) + P, rel=1e-12)
+    assert penal.evaluate(x, y) < plain.evaluate(x, y) + P
+    history = penal.fit(x, y, batch_size=4, epochs=30, verbose=0)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    smaller = np.abs(penal.layers[0](x)).sum()
+    plain.fit(x, y, batch_size=4, epochs=30, verbose=0)
+    assert smaller < 0.8 * np.abs(plain.layers[0](x)).sum()
+
+
+def test_activity_penalties_count_on_every_device(device: Device, rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(10, 4)), rng.normal(size=(10, 2))
+    here, there = penalized(), penalized(device)
+    for _ in range(2):
+        assert there.train_on_batch(x, y) == pytest.approx(here.train_on_batch(x, y), rel=1e-12)
+
+
+def test_the_check_of_gradients_sees_the_penalty(rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(5, 4)), rng.normal(size=(5, 2))
+    model = penalized()
+    assert gradients(model, x).ok
+    assert gradients(model, x, y).ok
+    inner = model.layers[0].layers[1]
+    inner.backward = lambda dy, need_dx=True: dy if inner.take_cache() is not None else None
+    assert not gradients(model, x).ok
+    assert not gradients(model, x, y).ok
+
+
+def test_a_layer_of_ones_own_can_add_to_the_loss(rng: np.random.Generator) -> None:
+    class SumToOne(Layer):
+        activity_penalty = 0.0
+
+        def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+            excess = x.sum(axis=1) - 1
+            self.activity_penalty = (excess * excess).mean()
+            self.cache = excess
+            return x
+
+        def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray:
+            excess = self.take_cache()
+            return dy + 2 * excess[:, None] / len(excess)
+
+    x = rng.normal(size=(6, 3))
+    model = Sequential([Input((3,)), Dense(4), SumToOne(), Dense(1)], seed=0)
+    assert gradients(model, x).ok
+    model.compile("adam", "mse")
+    history = model.fit(x, 0 * x[:, :1], epochs=200, verbose=0)
+    assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
+
+
+def test_a_copied_model_has_penalties_of_its_own(rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(10, 4)), rng.normal(size=(10, 2))
+    first = penalized()
+    second = copy.deepcopy(first)
+    expected = first.evaluate(x, y)
+    first.train_on_batch(10 * x, y)
+    assert second.evaluate(x, y) == expected
+
+
 MISTAKES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: Dropout(-0.1), ValueError, "Dropout: rate must be a number from 0 to 1, got -0.1"),
     (lambda: Dropout(1.1), ValueError, "Dropout: rate must be a number from 0 to 1, got 1.1"),
@@ -256,6 +345,12 @@ MISTAKES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: AlphaDropout(1), ValueError, "AlphaDropout: rate must be a number from 0 to below 1, got 1"),
     (lambda: GaussianDropout(1), ValueError, "GaussianDropout: rate must be a number from 0 to below 1, got 1"),
     (lambda: GaussianNoise(-1), ValueError, "GaussianNoise: stddev must be a number from 0 up, got -1"),
+    (lambda: ActivityRegularization(-1), ValueError, "ActivityRegularization: l1 must be a number from 0 up, got -1"),
+    (
+        lambda: ActivityRegularization(l2="x", name="a"),
+        ValueError,
+        r"a \(Activity.*\): l2 must be .* from 0 up, got 'x'",
+    ),
     (lambda: GaussianNoise(float("inf")), ValueError, "GaussianNoise: stddev must be a number from 0 up, got inf"),
 ]
 

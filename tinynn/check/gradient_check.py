@@ -9,7 +9,8 @@ needs a forward pass that keeps the imaginary part; where one does not (it takes
 notices and takes central differences, (f(x + h) - f(x - h)) / 2 h, whose error is about 1e-9.
 
 f is sum(dy * y) with a random upstream gradient dy: with ones, softmax and normalizations pass whatever their backward
-says. At a kink the two sides disagree and the check is meaningless; stay away from them.
+says. What layers add to the loss (``activity_penalty``) counts to f. At a kink the two sides disagree and the check is
+meaningless; stay away from them.
 """
 
 from __future__ import annotations
@@ -174,6 +175,7 @@ def gradients(
     with in_float64(parameters):
         rng = generator(seed, 0)  # not default_rng(seed), which may well have drawn x: dy = x hides errors
         forward = repeatable(layer)
+        penalized = [inner for inner in layer.walk() if inner.activity_penalty is not None]
         output = forward(x, training)
         if the_loss is None:
             dy = rng.standard_normal(output.shape)
@@ -187,7 +189,9 @@ def gradients(
 
         def objective() -> Any:
             """Return the number whose gradient is checked, complex where x or a parameter is."""
-            return (dy * outputs()).sum() if the_loss is None else the_loss.forward(targets, outputs())
+            y = outputs()
+            L = (dy * y).sum() if the_loss is None else the_loss.forward(targets, y)
+            return L + sum(inner.activity_penalty for inner in penalized)
 
         faults, dx = run_backward(layer, forward, x, dy, training, check_dx)
         arrays = {"x": x}

@@ -8,6 +8,12 @@ from tinynn.layers.activations import (
     Softmax,
     Tanh,
 )
+from tinynn.layers.activity import (
+    ActivityRegularization,
+)
+from tinynn.layers.attention import (
+    MultiHeadAttention,
+)
 from tinynn.layers.base import (
     Layer,
     ShapeError,
@@ -37,6 +43,9 @@ from tinynn.layers.depthwise import (
     DepthwiseConv2D,
     SeparableConv2D,
 )
+from tinynn.layers.embedding import (
+    Embedding,
+)
 from tinynn.layers.global_pooling import (
     AdaptiveAveragePooling2D,
     GlobalAveragePooling1D,
@@ -52,6 +61,9 @@ from tinynn.layers.input import (
 )
 from tinynn.layers.lstm import (
     LSTM,
+)
+from tinynn.layers.masking import (
+    Masking,
 )
 from tinynn.layers.normalization import (
     BatchNormalization,
@@ -73,6 +85,11 @@ from tinynn.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
     MaxPooling3D,
+)
+from tinynn.layers.position import (
+    PositionEmbedding,
+    RotaryEmbedding,
+    SinePositionEncoding,
 )
 from tinynn.layers.rectifiers import (
     CELU,
@@ -116,6 +133,9 @@ from tinynn.layers.smooth import (
     Softsign,
     Swish,
 )
+from tinynn.layers.transformer import (
+    TransformerBlock,
+)
 from tinynn.layers.transposed import (
     Conv1DTranspose,
     Conv2DTranspose,
@@ -130,6 +150,7 @@ __all__ = [
     "LSTM",
     "SELU",
     "Activation",
+    "ActivityRegularization",
     "AdaptiveAveragePooling2D",
     "Add",
     "AlphaDropout",
@@ -150,6 +171,7 @@ __all__ = [
     "Dense",
     "DepthwiseConv2D",
     "Dropout",
+    "Embedding",
     "Exponential",
     "Flatten",
     "GaussianDropout",
@@ -169,24 +191,29 @@ __all__ = [
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
+    "Masking",
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
     "Mish",
+    "MultiHeadAttention",
     "Multiply",
     "PReLU",
     "Permute",
+    "PositionEmbedding",
     "RMSNormalization",
     "ReLU",
     "ReLU6",
     "RepeatVector",
     "Reshape",
     "Residual",
+    "RotaryEmbedding",
     "SeparableConv2D",
     "ShapeError",
     "SiLU",
     "Sigmoid",
     "SimpleRNN",
+    "SinePositionEncoding",
     "Softmax",
     "Softplus",
     "Softsign",
@@ -195,6 +222,7 @@ __all__ = [
     "Swish",
     "Tanh",
     "TimeDistributed",
+    "TransformerBlock",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",

@@ -86,6 +86,7 @@ class Layer:
     takes_mask = False  # True where forward has a parameter ``mask``: which steps of x count, (batch, steps) of bool
     keeps_steps = True  # False where the output's steps are not the input's, so that a mask ends here
     takes_integers = False  # True where x holds numbers of things and not values: token ids
+    activity_penalty: Any = None  # a number where forward adds one to the loss; backward adds its gradient
 
     def __init__(self, *, name: str | None = None, input_shape: Any = None) -> None:
         self.name = name
@@ -180,6 +181,9 @@ class Layer:
     def check_values(self, x: Array) -> None:
         """Raise ValueError if the layer cannot take these inputs; looked at once, before training, not every step."""
 
+    def refuse_states(self) -> None:
+        """Raise ValueError if the layer returns more than its output, which no next layer could take."""
+
     # What a layer uses -------------------------------------------------------------------------------------------
 
     def add_weight(
@@ -239,8 +243,11 @@ class Layer:
 
     # What others use ---------------------------------------------------------------------------------------------
 
-    def __call__(self, x: Array, training: bool = False) -> Array:
-        """Return forward(x), building the layer at its first use and checking the shape of `x`."""
+    def __call__(self, x: Array, training: bool = False, **others: Any) -> Any:
+        """Return forward(x), building the layer at its first use and checking the shape of `x`.
+
+        `others` are what else this layer's forward takes: a mask, an initial state.
+        """
         xp = array_module(x)
         if x.dtype.kind in "iub" and not self.takes_integers:
             x = x.astype(self.dtype)
@@ -250,7 +257,7 @@ class Layer:
                 parameter.bind(xp.asarray(parameter.value), xp.asarray(parameter.grad))
         self.check_input(x)
         self.check_values(x)
-        return self.forward(x, training)
+        return self.forward(x, training, **others)
 
     def build_for(self, input_shape: Shape) -> Shape:
         """Build the layer and note the shapes; what a container calls. A layer that is built keeps its weights.
@@ -308,6 +315,8 @@ class Layer:
         ``ends_in_activation`` must stand in the same class as ``forward``: a subclass that writes forward anew may do
         something else after the activation.
         """
+        if self.activity_penalty is not None:  # whoever sets the activation aside would set the penalty aside too
+            return None
         for kind in type(self).__mro__:
             if "forward" in vars(kind):
                 return self.__dict__["activation"] if vars(kind).get("ends_in_activation", False) else None

@@ -39,6 +39,7 @@ class Combination(Layer):
                 given.name = f"{base}_{number}"
         elif given.name in taken:
             raise ValueError(f"{self.label}: two layers are called {given.name!r}; names must differ.")
+        given.refuse_states()
         return given
 
     def build_inside(self, layer: Layer, shape: Shape) -> Shape:
@@ -57,8 +58,8 @@ class Chain(Combination):
     Backward the layers' backward passes, the last one first
     """
 
-    def __init__(self, layers: Sequence[Any], who: str) -> None:
-        super().__init__()
+    def __init__(self, layers: Sequence[Any], who: str, **options: Any) -> None:
+        super().__init__(**options)
         if not layers:
             raise ValueError(f"{who}: the list of layers is empty. Linear() is the layer that gives back its input.")
         self.layers: list[Layer] = []

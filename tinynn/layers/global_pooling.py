@@ -10,6 +10,7 @@ import numpy as np
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
 from tinynn.layers.base import Layer
+from tinynn.layers.masking import check_mask
 from tinynn.layers.windows import check_axes, check_data_format, check_sizes
 
 
@@ -125,10 +126,11 @@ class GlobalAveragePooling(GlobalPooling):
 
 
 class GlobalAveragePooling1D(GlobalAveragePooling):
-    """The average over all steps of a sequence.
+    """The average over the steps of a sequence; with a mask, over those that count.
 
     Shapes   x (B, steps, C), y (B, C), with `keepdims` (B, 1, C)
-    Backward dx = dy / steps in every step
+    Backward dx = dy / N in every step that counts, else 0       N such steps in this sequence; without a mask, all
+    Masks    a sequence without a step that counts has the average 0, where Keras divides 0 by 0
 
     Parameters
     ----------
@@ -151,6 +153,31 @@ class GlobalAveragePooling1D(GlobalAveragePooling):
     """
 
     rank = 1
+    takes_mask = True
+
+    def forward(self, x: Array, training: bool = False, mask: Array | None = None) -> Array:
+        """Return the average of every channel."""
+        xp = array_module(x)
+        if mask is None:
+            m, N, counted = None, x.shape[1], x
+        else:
+            check_mask(mask, x, self.label)
+            m = mask[..., None]                   # (B, steps, 1)
+            N = xp.clip(m.sum(axis=1, keepdims=True), 1, None).astype(x.dtype)   # (B, 1, 1); 1 where nothing counts
+            counted = xp.where(m, x, 0)
+        s = counted.sum(axis=1, keepdims=True)    # (B, 1, C)
+        y = s / N
+        self.cache = x.shape, m, N
+        return y if self.keepdims else y[:, 0]
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
+        """Return dx."""
+        xp = array_module(dy)
+        shape, m, N = self.take_cache()
+        ds = dy.reshape(self.kept_shape(shape)) / N   # y = s / N
+        dcounted = xp.broadcast_to(ds, shape)     # s = sum of counted: every step has the same share
+        dx = dcounted if m is None else xp.where(m, dcounted, 0)   # counted = where(m, x, 0)
+        return dx
 
 
 class GlobalAveragePooling2D(GlobalAveragePooling):

@@ -6,7 +6,9 @@ from typing import Any
 
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
-from tinynn.layers.recurrent import Recurrent, get_step_activation, rows, split_gates
+from tinynn.kernels import gru
+from tinynn.kernels.steps import join_gates, rows, split_gates
+from tinynn.layers.recurrent import Recurrent, get_step_activation
 
 
 class GRU(Recurrent):
@@ -18,7 +20,7 @@ class GRU(Recurrent):
         r = sigmoid(x_t W_r + b_r + h_(t-1) U_r)                    how much of it the candidate sees
         g =    tanh(x_t W_h + b_h + r (h_(t-1) U_h + b'_h))         the candidate, with reset_after
         g =    tanh(x_t W_h + b_h + (r h_(t-1)) U_h)                the candidate, without
-        h_t = z h_(t-1) + (1 - z) g                                 h_0 = 0
+        h_t = z h_(t-1) + (1 - z) g                                 h_0 = 0, or initial_state
 
     Shapes   x (B, T, F), W (F, 3 H), U (H, 3 H), in the order z r h
              b (2, 3 H) with reset_after: the row of x W and the row of h U; without it (3 H,)
@@ -27,6 +29,7 @@ class GRU(Recurrent):
     Backward dz = dh (h_(t-1) - g), dg = dh (1 - z), dr = dg tanh'(g) (h_(t-1) U_h + b'_h), each times its gate's
              slope; dh_(t-1) = dh z + what comes back through U     from the last step to the first
              (Cho et al. 2014; reset_after is the variant of cuDNN)
+    Masks    a masked step keeps the state: h_t = h_(t-1)
 
     Parameters
     ----------
@@ -41,7 +44,7 @@ class GRU(Recurrent):
     recurrent_initializer : str or Initializer, default "orthogonal"
     bias_initializer : str or Initializer, default "zeros"
     kernel_regularizer, recurrent_regularizer, bias_regularizer : str or Regularizer, optional
-    dropout, recurrent_dropout, return_sequences, go_backwards
+    dropout, recurrent_dropout, return_sequences, return_state, go_backwards
         As in `SimpleRNN`. The state that z mixes in is never dropped, only what meets U.
     reset_after : bool, default True
         Reset what the state gives after its product with U, not the state before it.
@@ -83,27 +86,16 @@ class GRU(Recurrent):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         return_sequences: bool = False,
+        return_state: bool = False,
         go_backwards: bool = False,
         reset_after: bool = True,
         truncate: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__(
-            units,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            return_sequences=return_sequences,
-            go_backwards=go_backwards,
-            truncate=truncate,
-            **options,
+            units, activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer,
+            kernel_regularizer, recurrent_regularizer, bias_regularizer, dropout, recurrent_dropout,
+            return_sequences, return_state, go_backwards, truncate, **options,
         )
         self.recurrent_activation = get_step_activation(recurrent_activation, f"{self.label}: recurrent_activation")
         self.reset_after = reset_after
@@ -113,149 +105,164 @@ class GRU(Recurrent):
         """The shape of b."""
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
-    def run(self, a: Array, n: Array | None) -> tuple[Array, Any]:
-        """Return the states of all steps."""
-        return self.run_reset_after(a, n) if self.reset_after else self.run_reset_before(a, n)
+    def run(self, a: Array, n: Array | None, mask: Array | None, start: Any) -> tuple[Array, list[Array], Any]:
+        """Return the states after every step, the last one, and what run_backward needs."""
+        return self.reset_after_run(a, n, mask, start) if self.reset_after else self.reset_before_run(a, n, mask, start)
 
-    def run_backward(self, dy: Any, n: Array | None, kept: Any) -> Array:
-        """Write dU, and with reset_after the second row of db, and return da."""
+    def run_backward(
+        self, dy: Any, dlast: list[Array], n: Array | None, mask: Array | None, kept: Any
+    ) -> tuple[Array, list[Array]]:
+        """Write dU, and with reset_after the second row of db; return da and the gradient by the first state."""
+        backward = self.reset_after_backward if self.reset_after else self.reset_before_backward
+        return backward(dy, dlast, n, mask, kept)
+
+    def run_fast(self, a: Array, n: Array | None, mask: Array | None, start: Any) -> tuple[Array, list[Array], Any]:
+        """Do what run does, in place."""
+        [h0] = start or [None]
+        gate, act = self.recurrent_activation, self.activation
         if self.reset_after:
-            return self.run_reset_after_backward(dy, n, kept)
-        return self.run_reset_before_backward(dy, n, kept)
+            return gru.forward_reset_after(a, self.U, self.b[1] if self.use_bias else None, n, mask, h0, gate, act)
+        return gru.forward_reset_before(a, self.U, n, mask, h0, gate, act)
 
-    # reset_after: g = activation(a_h + r (h U_h + b'_h)) ---------------------------------------------------------
+    def run_fast_backward(
+        self, dy: Any, dlast: list[Array], n: Array | None, mask: Array | None, kept: Any
+    ) -> tuple[Array, list[Array]]:
+        """Do what run_backward does, in place."""
+        [dh] = dlast
+        U, dU, gate, act = self.U, self.dU, self.recurrent_activation, self.activation
+        if self.reset_after:
+            db = self.db[1] if self.use_bias else None
+            return gru.backward_reset_after(dy, dh, n, mask, kept, U, dU, db, gate, act, self.truncate)
+        return gru.backward_reset_before(dy, dh, n, mask, kept, U, dU, gate, act, self.truncate)
 
-    def run_reset_after(self, a: Array, n: Array | None) -> tuple[Array, Any]:
-        """Return the states of all steps."""
+    # reset_after: g = act(a_g + r (h U_h + b'_h)) ----------------------------------------------------------------
+
+    def reset_after_run(
+        self, a: Array, n: Array | None, mask: Array | None, start: Any
+    ) -> tuple[Array, list[Array], Any]:
+        """Return the states after every step, the last one, and what reset_after_backward needs."""
         xp = array_module(a)
-        T, B, _ = a.shape
         gate, act = self.recurrent_activation.forward, self.activation.forward
-        h = xp.zeros((T + 1, B, self.units), dtype=a.dtype)   # h[t] goes into step t, h[t + 1] comes out
-        v = xp.empty((T, 3, B, self.units), dtype=a.dtype)    # the gates z and r, and the candidate g
-        k = xp.empty_like(a[0])                           # (B, 3 H)
-        q = xp.empty_like(h[1:])                          # h U_h + b'_h
-        a3, k3 = split_gates(a, 3), split_gates(k, 3)     # views: (T, 3, B, H) and (3, B, H)
-        for t in range(T):
-            hm = h[t] if n is None else h[t] * n
-            k = xp.matmul(hm, self.U, out=k)              # (B, H) (H, 3 H) -> (B, 3 H)
-            if self.use_bias:
-                k += self.b[1]
-            z, r, g = v[t]
-            xp.add(a3[t, :2], k3[:2], out=v[t, :2])
-            gate(v[t, :2], v[t, :2])                      # z and r
-            q[t] = k3[2]
-            xp.multiply(r, q[t], out=g)
-            g += a3[t, 2]
-            act(g, g)                                     # g = activation(r q + a_h)
-            d = h[t] - g
-            d *= z
-            xp.add(g, d, out=h[t + 1])                    # h = g + z (h - g)
-        return h[1:], (h, v, q, a)
+        [h] = self.zeros(a) if start is None else start
+        y, kept = [], []
+        for t in range(len(a)):
+            hn = h if n is None else h * n
+            p = xp.matmul(hn, self.U)                     # (B, H) (H, 3 H) -> (B, 3 H)
+            k = p + self.b[1] if self.use_bias else p
+            a_z, a_r, a_g = split_gates(a[t], 3)          # (B, 3 H) -> 3 of (B, H)
+            k_z, k_r, k_g = split_gates(k, 3)
+            v_z = a_z + k_z
+            v_r = a_r + k_r
+            z = gate(v_z)                                 # how much of the old state stays
+            r = gate(v_r)                                 # how much of it the candidate sees
+            v_g = r * k_g + a_g
+            g = act(v_g)                                  # the candidate
+            d = h - g
+            h_new = g + z * d                             # = z h + (1 - z) g
+            kept.append((hn, k_g, z, r, g, d))
+            h = h_new if mask is None else xp.where(mask[t], h_new, h)
+            y.append(h)
+        return xp.stack(y), [h], kept
 
-    def run_reset_after_backward(self, dy: Any, n: Array | None, kept: Any) -> Array:
-        """Write dU and the second row of db, return da."""
-        h, v, q, a = kept
-        xp = array_module(h)
-        T = len(a)
+    def reset_after_backward(
+        self, dy: Any, dlast: list[Array], n: Array | None, mask: Array | None, kept: Any
+    ) -> tuple[Array, list[Array]]:
+        """Write dU and the second row of db, return da and the gradient by the first state."""
+        xp = array_module(self.U)
         gate_backward, act_backward = self.recurrent_activation.backward, self.activation.backward
-        da = a                                            # a is not needed any more: its memory takes da
-        dk = xp.empty_like(a)
-        da3, dk3 = split_gates(da, 3), split_gates(dk, 3)
-        dv = xp.empty_like(v[0])
-        dz, dr, dg = dv
-        dh, dkh = xp.zeros_like(h[0]), xp.empty_like(h[0])
+        T = len(kept)
+        [dh] = dlast
+        da, dk = [dh] * T, [dh] * T
         for t in reversed(range(T)):
-            z, r, g = v[t]
-            dh += dy[t]                                   # y[t] = h[t + 1]
-            xp.subtract(h[t], g, out=dz)
-            dz *= dh                                      # h[t + 1] = g + z (h[t] - g)
-            dh_direct = dh * z                            # h[t + 1] = g + z (h[t] - g)
-            xp.subtract(dh, dh_direct, out=dg)            # h[t + 1] = g + z (h[t] - g)
-            act_backward(dg, g, dg)                       # g = activation(r q + a_h)
-            xp.multiply(dg, q[t], out=dr)                 # g = activation(r q + a_h)
-            dq = dg * r                                   # g = activation(r q + a_h)
-            gate_backward(dv[:2], v[t, :2], dv[:2])       # z and r
-            da3[t] = dv
-            dk3[t, :2] = dv[:2]                           # z, r = gate(a + k)
-            dk3[t, 2] = dq                                # q = k_h
-            if t % (self.truncate or T) == 0:             # h[t] counts as a constant
-                dh[...] = 0
-                continue
-            xp.matmul(dk[t], self.U.T, out=dkh)           # k = hm U + b'
-            if n is not None:
-                dkh *= n                                  # hm = h n
-            dh = xp.add(dh_direct, dkh, out=dh)
-        hm = h[:-1] if n is None else h[:-1] * n
+            hn, k_g, z, r, g, d = kept[t]
+            dh = dh + dy[t]                               # y[t] = h
+            dh_new, dh_old = self.through_mask(dh, mask, t)   # h = where(mask, h_new, h)
+            dz = dh_new * d                               # h_new = g + z * d
+            dd = dh_new * z                               # h_new = g + z * d
+            dg = dh_new - dd                              # h_new = g + z * d, d = h - g
+            dv_g = act_backward(dg, g)                    # g = act(v_g)
+            dr = dv_g * k_g                               # v_g = r * k_g + a_g
+            dk_g = dv_g * r                               # v_g = r * k_g + a_g
+            dv_r = gate_backward(dr, r)                   # r = gate(v_r)
+            dv_z = gate_backward(dz, z)                   # z = gate(v_z)
+            da[t] = join_gates(dv_z, dv_r, dv_g)          # v_z = a_z + k_z, v_r = a_r + k_r, v_g = r * k_g + a_g
+            dk[t] = join_gates(dv_z, dv_r, dk_g)          # k_z, k_r, k_g = split_gates(k)
+            dp = dk[t]                                    # k = p + b'
+            dhn = xp.matmul(dp, self.U.T)                 # p = hn U
+            dh_n = dhn if n is None else dhn * n          # hn = h * n
+            dh = dd + dh_n + dh_old                       # h goes into d and hn, and past a masked step
+            if t and t % (self.truncate or T) == 0:       # h counts as a constant
+                dh = xp.zeros_like(dh)
+        hn, da, dk = xp.stack([step[0] for step in kept]), xp.stack(da), xp.stack(dk)
         if self.use_bias:
-            dk.reshape(-1, dk.shape[-1]).sum(axis=0, out=self.db[1])   # k = hm U + b'
-        dU = xp.matmul(rows(hm).T, rows(dk), out=self.dU)   # k = hm U, all steps in one product
-        return da
+            db = rows(dk).sum(axis=0, out=self.db[1])     # k = p + b'
+        dU = xp.matmul(rows(hn).T, rows(dk), out=self.dU)   # p = hn U, all steps in one product
+        return da, [dh]
 
-    # reset before: g = activation(a_h + (r h) U_h) ---------------------------------------------------------------
+    # reset before: g = act(a_g + (r h) U_h) ----------------------------------------------------------------------
 
-    def run_reset_before(self, a: Array, n: Array | None) -> tuple[Array, Any]:
-        """Return the states of all steps."""
+    def reset_before_run(
+        self, a: Array, n: Array | None, mask: Array | None, start: Any
+    ) -> tuple[Array, list[Array], Any]:
+        """Return the states after every step, the last one, and what reset_before_backward needs."""
         xp = array_module(a)
-        T, B, _ = a.shape
         H = self.units
+        U_zr, U_g = self.U[:, : 2 * H], self.U[:, 2 * H :]
         gate, act = self.recurrent_activation.forward, self.activation.forward
-        U_zr, U_h = xp.ascontiguousarray(self.U[:, : 2 * H]), xp.ascontiguousarray(self.U[:, 2 * H :])
-        h = xp.zeros((T + 1, B, H), dtype=a.dtype)        # h[t] goes into step t, h[t + 1] comes out
-        v = xp.empty((T, 3, B, H), dtype=a.dtype)         # the gates z and r, and the candidate g
-        k = xp.empty((B, 2 * H), dtype=a.dtype)
-        p = xp.empty_like(h[1:])                          # r h, which meets U_h
-        a3, k2 = split_gates(a, 3), split_gates(k, 2)     # views: (T, 3, B, H) and (2, B, H)
-        for t in range(T):
-            hm = h[t] if n is None else h[t] * n
-            k = xp.matmul(hm, U_zr, out=k)                # (B, H) (H, 2 H) -> (B, 2 H)
-            z, r, g = v[t]
-            xp.add(a3[t, :2], k2, out=v[t, :2])
-            gate(v[t, :2], v[t, :2])                      # z and r
-            xp.multiply(r, hm, out=p[t])
-            xp.matmul(p[t], U_h, out=g)                   # (B, H) (H, H) -> (B, H)
-            g += a3[t, 2]
-            act(g, g)                                     # g = activation(p U_h + a_h)
-            d = h[t] - g
-            d *= z
-            xp.add(g, d, out=h[t + 1])                    # h = g + z (h - g)
-        return h[1:], (h, v, p, a)
+        [h] = self.zeros(a) if start is None else start
+        y, kept = [], []
+        for t in range(len(a)):
+            hn = h if n is None else h * n
+            k = xp.matmul(hn, U_zr)                       # (B, H) (H, 2 H) -> (B, 2 H)
+            a_z, a_r, a_g = split_gates(a[t], 3)          # (B, 3 H) -> 3 of (B, H)
+            k_z, k_r = split_gates(k, 2)
+            v_z = a_z + k_z
+            v_r = a_r + k_r
+            z = gate(v_z)                                 # how much of the old state stays
+            r = gate(v_r)                                 # how much of it the candidate sees
+            p = r * hn
+            k_g = xp.matmul(p, U_g)                       # (B, H) (H, H) -> (B, H)
+            v_g = k_g + a_g
+            g = act(v_g)                                  # the candidate
+            d = h - g
+            h_new = g + z * d                             # = z h + (1 - z) g
+            kept.append((hn, p, z, r, g, d))
+            h = h_new if mask is None else xp.where(mask[t], h_new, h)
+            y.append(h)
+        return xp.stack(y), [h], kept
 
-    def run_reset_before_backward(self, dy: Any, n: Array | None, kept: Any) -> Array:
-        """Write dU and return da."""
-        h, v, p, a = kept
-        xp = array_module(h)
-        T, H = len(a), self.units
+    def reset_before_backward(
+        self, dy: Any, dlast: list[Array], n: Array | None, mask: Array | None, kept: Any
+    ) -> tuple[Array, list[Array]]:
+        """Write dU, return da and the gradient by the first state."""
+        xp = array_module(self.U)
+        H = self.units
+        U_zr, U_g = self.U[:, : 2 * H], self.U[:, 2 * H :]
         gate_backward, act_backward = self.recurrent_activation.backward, self.activation.backward
-        U_zr, U_h = self.U[:, : 2 * H], self.U[:, 2 * H :]
-        da = a                                            # a is not needed any more: its memory takes da
-        da3 = split_gates(da, 3)
-        dv = xp.empty_like(v[0])
-        dz, dr, dg = dv
-        dh = xp.zeros_like(h[0])
+        T = len(kept)
+        [dh] = dlast
+        da = [dh] * T
         for t in reversed(range(T)):
-            z, r, g = v[t]
-            hm = h[t] if n is None else h[t] * n
-            dh += dy[t]                                   # y[t] = h[t + 1]
-            xp.subtract(h[t], g, out=dz)
-            dz *= dh                                      # h[t + 1] = g + z (h[t] - g)
-            dh_direct = dh * z                            # h[t + 1] = g + z (h[t] - g)
-            xp.subtract(dh, dh_direct, out=dg)            # h[t + 1] = g + z (h[t] - g)
-            act_backward(dg, g, dg)                       # g = activation(p U_h + a_h)
-            dp = xp.matmul(dg, U_h.T)                     # g = activation(p U_h + a_h)
-            xp.multiply(dp, hm, out=dr)                   # p = r hm
-            gate_backward(dv[:2], v[t, :2], dv[:2])       # z and r
-            da3[t] = dv
-            if t % (self.truncate or T) == 0:             # h[t] counts as a constant
-                dh[...] = 0
-                continue
-            dhm = xp.matmul(da[t, :, : 2 * H], U_zr.T)    # k = hm U_zr
-            dp *= r
-            dhm += dp                                     # p = r hm
-            if n is not None:
-                dhm *= n                                  # hm = h n
-            dh = xp.add(dh_direct, dhm, out=dh)
-        hm = h[:-1] if n is None else h[:-1] * n
-        da2 = rows(da)
-        self.dU[:, : 2 * H] = xp.matmul(rows(hm).T, da2[:, : 2 * H])   # k = hm U_zr, all steps in one product
-        self.dU[:, 2 * H :] = xp.matmul(rows(p).T, da2[:, 2 * H :])    # g = activation(p U_h + a_h)
-        return da
+            hn, p, z, r, g, d = kept[t]
+            dh = dh + dy[t]                               # y[t] = h
+            dh_new, dh_old = self.through_mask(dh, mask, t)   # h = where(mask, h_new, h)
+            dz = dh_new * d                               # h_new = g + z * d
+            dd = dh_new * z                               # h_new = g + z * d
+            dg = dh_new - dd                              # h_new = g + z * d, d = h - g
+            dv_g = act_backward(dg, g)                    # g = act(v_g)
+            dk_g = dv_g                                   # v_g = k_g + a_g
+            dp = xp.matmul(dk_g, U_g.T)                   # k_g = p U_g
+            dr = dp * hn                                  # p = r * hn
+            dv_r = gate_backward(dr, r)                   # r = gate(v_r)
+            dv_z = gate_backward(dz, z)                   # z = gate(v_z)
+            da[t] = join_gates(dv_z, dv_r, dv_g)          # v_z = a_z + k_z, v_r = a_r + k_r, v_g = k_g + a_g
+            dk = join_gates(dv_z, dv_r)                   # k_z, k_r = split_gates(k)
+            dhn = xp.matmul(dk, U_zr.T) + dp * r          # k = hn U_zr, p = r * hn
+            dh_n = dhn if n is None else dhn * n          # hn = h * n
+            dh = dd + dh_n + dh_old                       # h goes into d and hn, and past a masked step
+            if t and t % (self.truncate or T) == 0:       # h counts as a constant
+                dh = xp.zeros_like(dh)
+        hn, p, da = xp.stack([step[0] for step in kept]), xp.stack([step[1] for step in kept]), xp.stack(da)
+        self.dU[:, : 2 * H] = xp.matmul(rows(hn).T, rows(da)[:, : 2 * H])   # k = hn U_zr, all steps in one product
+        self.dU[:, 2 * H :] = xp.matmul(rows(p).T, rows(da)[:, 2 * H :])    # k_g = p U_g
+        return da, [dh]

@@ -4,96 +4,23 @@ A recurrent layer reads a sequence step by step and carries a state h from one s
 for the step before; x W does not. So there is one product x W for all steps before the loop, and one for each of dW,
 dU and dx after it; inside the loop are h U and what works number by number. There, time is the first axis, (T, B, ...),
 so that a step is one contiguous piece of memory.
+
+``run`` and ``run_backward`` are the loops as a book has them. What runs is their twin in tinynn/kernels, which computes
+the same numbers in memory that it uses again; ``plain = True`` runs the lines that are read here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number, find
 from tinynn.backend import Array, array_module
+from tinynn.kernels import simple_rnn
+from tinynn.kernels.steps import STEP_ACTIVATIONS, StepActivation, rows
 from tinynn.layers.base import Layer, ShapeError, show_shape
-
-
-@dataclass(frozen=True)
-class StepActivation:
-    """An activation inside the loop: it keeps nothing, for its derivative is a function of y alone.
-
-    ``forward(z, out)`` writes y, ``backward(dy, y, out)`` writes dz; `out` may be the array that is read.
-    """
-
-    name: str
-    forward: Callable[[Array, Array], Array]
-    backward: Callable[[Array, Array, Array], Array]
-
-
-def linear(z: Array, out: Array) -> Array:
-    """Write y = z."""
-    if out is not z:
-        out[...] = z
-    return out
-
-
-def linear_backward(dy: Array, y: Array, out: Array) -> Array:
-    """Write dz = dy."""
-    if out is not dy:
-        out[...] = dy
-    return out
-
-
-def tanh(z: Array, out: Array) -> Array:
-    """Write y = tanh(z)."""
-    return array_module(z).tanh(z, out=out)
-
-
-def tanh_backward(dy: Array, y: Array, out: Array) -> Array:
-    """Write dz = dy (1 - y^2)."""
-    xp = array_module(dy)
-    slope = y * y
-    xp.subtract(1, slope, out=slope)
-    return xp.multiply(dy, slope, out=out)
-
-
-def sigmoid(z: Array, out: Array) -> Array:
-    """Write y = 1 / (1 + exp(-z)) as (1 + tanh(z / 2)) / 2, which cannot overflow and is faster than exp.
-
-    Outputs near 0 are exact to the last bit of 1 only; enough for a gate, which is a factor beside others.
-    """
-    xp = array_module(z)
-    y = xp.multiply(z, 0.5, out=out)
-    xp.tanh(y, out=y)
-    xp.add(y, 1, out=y)
-    return xp.multiply(y, 0.5, out=y)
-
-
-def sigmoid_backward(dy: Array, y: Array, out: Array) -> Array:
-    """Write dz = dy y (1 - y)."""
-    xp = array_module(dy)
-    slope = 1 - y
-    xp.multiply(slope, y, out=slope)
-    return xp.multiply(dy, slope, out=out)
-
-
-def relu(z: Array, out: Array) -> Array:
-    """Write y = max(z, 0)."""
-    xp = array_module(z)
-    return xp.clip(z, 0, xp.inf, out=out)
-
-
-def relu_backward(dy: Array, y: Array, out: Array) -> Array:
-    """Write dz = dy where z > 0, else 0; 0 at the kink, as Keras does."""
-    return array_module(dy).multiply(dy, y > 0, out=out)
-
-
-STEP_ACTIVATIONS = {
-    "linear": StepActivation("linear", linear, linear_backward),
-    "relu": StepActivation("relu", relu, relu_backward),
-    "sigmoid": StepActivation("sigmoid", sigmoid, sigmoid_backward),
-    "tanh": StepActivation("tanh", tanh, tanh_backward),
-}
+from tinynn.layers.masking import check_mask
 
 
 def get_step_activation(name: Any, who: str) -> StepActivation:
@@ -109,17 +36,40 @@ def get_step_activation(name: Any, who: str) -> StepActivation:
     return result
 
 
+def one_array_only(who: str, states: Sequence[str]) -> ValueError:
+    """Return the error for a layer with return_state that stands in a model."""
+    return ValueError(
+        f"{who}: with return_state=True it returns the list [y, {', '.join(states)}], and a model hands one array from "
+        "layer to layer. Leave return_state out here; to use the states, call the layer's forward and backward in a "
+        "layer of your own."
+    )
+
+
 class Recurrent(Layer):
     """Base class of SimpleRNN, LSTM and GRU: everything but the loop over the steps.
 
-    A subclass says how many `gates` it has and writes ``run(a, n)``, from a = x W + b to the states of all steps, and
-    ``run_backward(dh, n)``, which writes dU and returns da.
+    A subclass says how many `gates` it has and what its `states` are called, and writes
 
-    Shapes   x (B, T, F), W (F, G H), U (H, G H), b (G H,), a (T, B, G H), h (T, B, H)
+    ==========================================  =====================================================================
+    ``run(a, n, mask, start)``                  from a = x W + b: the states h after every step, the last states, and
+                                                what run_backward needs; `start` is None for zeros
+    ``run_backward(dy, dlast, n, mask, kept)``  write dU; return da, and the gradients by `start`
+    ==========================================  =====================================================================
+
+    It may give both a fast twin, ``run_fast`` and ``run_fast_backward``, with the same arguments.
+
+    Shapes   x (B, T, F), W (F, G H), U (H, G H), b (G H,), a (T, B, G H), h (T, B, H), n (B, H), mask (T, B, 1)
              y (B, H), or (B, T, H) with return_sequences     B batch, T steps, F features, G gates, H units
     Backward dW = sum_t x_t^T da_t, db = sum_t da_t, dx_t = da_t W^T     backpropagation through time (Werbos 1990)
 
     The parameters are described in `SimpleRNN`.
+
+    Attributes
+    ----------
+    plain : bool
+        True: run the textbook lines instead of the fast kernel; the numbers are the same.
+    dinitial_state : list of array or None
+        After backward: the gradients by `initial_state`, where forward was given one.
     """
 
     W: Array
@@ -129,24 +79,29 @@ class Recurrent(Layer):
     b: Array
     db: Array
     gates = 1
+    states: tuple[str, ...] = ("h",)
+    plain = False
+    takes_mask = True
+    zero_output_for_mask = False  # Bidirectional sets it, as Keras does: with return_sequences a masked step returns 0
+    dinitial_state: list[Array] | None = None
 
     def __init__(
         self,
         units: int,
-        *,
-        activation: Any,
-        use_bias: bool,
-        kernel_initializer: Any,
-        recurrent_initializer: Any,
-        bias_initializer: Any,
-        kernel_regularizer: Any,
-        recurrent_regularizer: Any,
-        bias_regularizer: Any,
-        dropout: float,
-        recurrent_dropout: float,
-        return_sequences: bool,
-        go_backwards: bool,
-        truncate: int | None,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        truncate: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -164,6 +119,7 @@ class Recurrent(Layer):
             recurrent_dropout, f"{self.label}: recurrent_dropout", 0, 1, below=True
         )
         self.return_sequences = return_sequences
+        self.return_state = return_state
         self.go_backwards = go_backwards
         self.truncate = None if truncate is None else check_count(truncate, f"{self.label}: truncate")
 
@@ -173,7 +129,7 @@ class Recurrent(Layer):
         return (self.gates * self.units,)
 
     def build(self, input_shape: Shape) -> Shape:
-        """Make W, U and b."""
+        """Make W, U and b; return the shape of y, also with return_state."""
         if len(input_shape) != 2:
             raise ShapeError(
                 f"{self.label} expected an input of shape (batch, steps, features), got {show_shape(input_shape)}. "
@@ -192,10 +148,26 @@ class Recurrent(Layer):
             self.add_weight("b", self.bias_shape, self.bias_initializer, regularizer=self.bias_regularizer)
         return (steps, self.units) if self.return_sequences else (self.units,)
 
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """Return the last step's state, or every step's."""
+    def forward(
+        self, x: Array, training: bool = False, mask: Array | None = None, initial_state: Any = None
+    ) -> Any:
+        """Return the last step's state, or every step's; with return_state a list of that and the last states.
+
+        Parameters
+        ----------
+        x : array, shape (batch, steps, features)
+        training : bool, default False
+            Whether dropout acts.
+        mask : array of bool, shape (batch, steps), optional
+            True where a step counts. A masked step leaves the state as it is and returns it again.
+        initial_state : list of array, each of shape (batch, units), optional
+            The states before the first step: [h], of LSTM [h, c]; zeros by default.
+        """
         xp = array_module(x)
         B, T, F = x.shape
+        if mask is not None:
+            check_mask(mask, x, self.label)
+            mask = self.by_time(mask[..., None])          # (B, T) -> (T, B, 1)
         m = self.draw_mask(x, self.dropout, (B, F)) if training and self.dropout else None
         n = self.draw_mask(x, self.recurrent_dropout, (B, self.units)) if training and self.recurrent_dropout else None
         xt = self.by_time(x)                              # (B, T, F) -> (T, B, F)
@@ -204,21 +176,42 @@ class Recurrent(Layer):
         xp.matmul(rows(xm), self.W, out=rows(a))          # (T B, F) (F, G H) -> (T B, G H), all steps in one product
         if self.use_bias:
             a += self.b.reshape(-1, a.shape[2])[0]        # of GRU's two rows, the one that goes with x
-        h, kept = self.run(a, n)                          # (T, B, G H) -> (T, B, H)
-        # A copy of the last step: a view would keep the states of all steps alive as long as y.
-        y = self.by_batch(h) if self.return_sequences else h[-1].copy()
-        self.cache = (xm, m, n, kept)
-        return y
+        start = self.check_states(initial_state, a)
+        fast = self.is_fast()
+        run = self.run_fast if fast else self.run
+        h, last, kept = run(a, n, mask, start)            # (T, B, G H) -> (T, B, H)
+        if not self.return_sequences:
+            y = h[-1].copy()                              # a copy: a view would keep all steps alive as long as y
+        elif mask is None or not self.zero_output_for_mask:
+            y = self.by_batch(h)
+        else:
+            y = self.by_batch(xp.where(mask, h, 0))
+        self.cache = (xm, m, n, mask, start is not None, fast, kept)
+        return [y, *(state.copy() for state in last)] if self.return_state else y
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Any:
-        """Write dW, dU and db, return dx."""
-        xp = array_module(dy)
-        xm, m, n, kept = self.take_cache()
-        if self.return_sequences:                         # y = h by batch
+    def backward(self, dy: Any, need_dx: bool = True) -> Any:
+        """Write dW, dU and db, return dx.
+
+        With return_state `dy` is the list of the gradients by y and the last states; None among them is zero. The
+        gradients by `initial_state` are in ``self.dinitial_state`` afterwards.
+        """
+        dy, *dlast = self.check_gradients(dy)
+        xm, m, n, mask, given, fast, kept = self.take_cache()
+        xp = array_module(xm)
+        T, B, _ = xm.shape
+        dtype = xp.result_type(xm, *self.weights())
+        dlast = [xp.zeros((B, self.units), dtype=dtype) if d is None else d.astype(dtype) for d in dlast]   # copies
+        if dy is None:                                    # only the last states were used
+            dh = [0] * T
+        elif not self.return_sequences:                   # y = h[-1]: nobody reads the others
+            dh = [0] * (T - 1) + [dy]
+        else:                                             # y = h by batch
             dh = xp.ascontiguousarray(xp.transpose(dy, (1, 0, 2)))
-        else:                                             # y = h[-1]: nobody reads the others
-            dh = [0] * (len(xm) - 1) + [dy]
-        da = self.run_backward(dh, n, kept)               # h = run(a)
+            if mask is not None and self.zero_output_for_mask:
+                dh = xp.where(mask, dh, 0)                # y = where(mask, h, 0) by batch
+        run_backward = self.run_fast_backward if fast else self.run_backward
+        da, dstart = run_backward(dh, dlast, n, mask, kept)   # h, last = run(a, start)
+        self.dinitial_state = dstart if given else None
         if self.use_bias:
             db = rows(da).sum(axis=0, out=self.db.reshape(-1, da.shape[2])[0])   # a += b: b reaches every step
         dW = xp.matmul(rows(xm).T, rows(da), out=self.dW)   # a = xm W
@@ -229,13 +222,92 @@ class Recurrent(Layer):
         dx = self.by_batch(dxt[::-1] if self.go_backwards else dxt)   # xt = x by time
         return dx
 
-    def run(self, a: Array, n: Array | None) -> tuple[Array, Any]:
-        """Return the states of all steps, and what run_backward needs; may write into `a`."""
-        raise TypeError(f"{type(self).__name__} needs a method run(self, a, n) that returns the states and a cache")
+    def run(self, a: Array, n: Array | None, mask: Array | None, start: Any) -> tuple[Array, list[Array], Any]:
+        """Return the states after every step, the last ones, and what run_backward needs; may write into `a`."""
+        raise TypeError(
+            f"{type(self).__name__} needs a method run(self, a, n, mask, start) that returns all states, the last "
+            "ones and a cache"
+        )
 
-    def run_backward(self, dy: Any, n: Array | None, kept: Any) -> Array:
-        """Write dU and return da, given the gradient that reaches each step's state from above."""
-        raise TypeError(f"{type(self).__name__} needs a method run_backward(self, dy, n, kept) that returns da")
+    def run_backward(
+        self, dy: Any, dlast: list[Array], n: Array | None, mask: Array | None, kept: Any
+    ) -> tuple[Array, list[Array]]:
+        """Write dU, return da and the gradients by the first states; may write into `dlast`."""
+        raise TypeError(
+            f"{type(self).__name__} needs a method run_backward(self, dy, dlast, n, mask, kept) that returns da and "
+            "the gradients by the first states"
+        )
+
+    def run_fast(self, a: Array, n: Array | None, mask: Array | None, start: Any) -> tuple[Array, list[Array], Any]:
+        """Do what run does, in place."""
+        return self.run(a, n, mask, start)
+
+    def run_fast_backward(
+        self, dy: Any, dlast: list[Array], n: Array | None, mask: Array | None, kept: Any
+    ) -> tuple[Array, list[Array]]:
+        """Do what run_backward does, in place."""
+        return self.run_backward(dy, dlast, n, mask, kept)
+
+    def is_fast(self) -> bool:
+        """Whether the kernel runs: not if `plain`, nor for a subclass that writes the plain lines anew."""
+        for kind in type(self).__mro__:
+            if "run" in vars(kind) or "run_backward" in vars(kind):
+                return "run_fast" in vars(kind) and not self.plain
+        return False
+
+    def compute_mask(self, x: Array, mask: Array | None) -> Array | None:
+        """Return the mask as it came with return_sequences, else None.
+
+        As in Keras it is not turned round with go_backwards, where the steps of y are.
+        """
+        return mask if self.return_sequences else None
+
+    def refuse_states(self) -> None:
+        """Raise ValueError if the layer stands in a model, or another container, and would hand on a list."""
+        if self.return_state:
+            raise one_array_only(self.label, self.states)
+
+    def check_states(self, initial_state: Any, a: Array) -> list[Array] | None:
+        """Return the first states as arrays of the right dtype; None where none are given."""
+        if initial_state is None:
+            return None
+        given = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+        expected = (a.shape[1], self.units)
+        shapes = [tuple(getattr(state, "shape", ())) for state in given]
+        if shapes != [expected] * len(self.states):
+            raise ShapeError(
+                f"{self.label} expected initial_state=[{', '.join(self.states)}], each of shape (batch, units), here "
+                f"{expected}, got {len(given)} of the shapes {', '.join(map(str, shapes))}."
+            )
+        xp = array_module(a)
+        return [xp.asarray(state, dtype=a.dtype) for state in given]
+
+    def check_gradients(self, dy: Any) -> list[Any]:
+        """Return the gradients by y and by the last states; None where there is none."""
+        if not self.return_state:
+            return [dy] + [None] * len(self.states)
+        if not isinstance(dy, list | tuple) or len(dy) != 1 + len(self.states):
+            names = ", ".join(f"d{name}" for name in ("y", *self.states))
+            got = f"{len(dy)} of them" if isinstance(dy, list | tuple) else f"{dy!r:.60}"
+            raise ValueError(
+                f"{self.label}: with return_state=True backward expected the list [{names}], got {got}. "
+                "None stands for an output that was not used."
+            )
+        return list(dy)
+
+    def through_mask(self, dh: Array, mask: Array | None, t: int) -> tuple[Array, Any]:
+        """Return what of `dh` goes to the step's new state, and what to the old one: h = where(mask, h_new, h_old)."""
+        if mask is None:
+            return dh, 0
+        xp = array_module(dh)
+        dh_new = xp.where(mask[t], dh, 0)
+        dh_old = xp.where(mask[t], 0, dh)
+        return dh_new, dh_old
+
+    def zeros(self, a: Array) -> list[Array]:
+        """Return the states before the first step where none are given."""
+        xp = array_module(a)
+        return [xp.zeros((a.shape[1], self.units), dtype=a.dtype) for _ in self.states]
 
     def weights(self) -> list[Array]:
         """Return W, U and b as they are now."""
@@ -258,19 +330,6 @@ class Recurrent(Layer):
         return xp.ascontiguousarray(xp.transpose(xt, (1, 0, 2)))
 
 
-def split_gates(a: Array, gates: int) -> Array:
-    """Return (..., B, G H) as a view (..., G, B, H): one gate after another."""
-    xp = array_module(a)
-    *front, B, width = a.shape
-    axes = tuple(range(len(front)))
-    return xp.transpose(a.reshape(*front, B, gates, width // gates), (*axes, len(axes) + 1, len(axes), len(axes) + 2))
-
-
-def rows(h: Array) -> Array:
-    """Return (T, B, H) as (T B, H), for one product over all steps."""
-    return h.reshape(-1, h.shape[-1])
-
-
 class SimpleRNN(Recurrent):
     """The plain recurrent layer: h_t = activation(x_t W + h_(t-1) U + b), h_0 = 0.
 
@@ -280,6 +339,8 @@ class SimpleRNN(Recurrent):
     Backward dh_t = dy_t + da_(t+1) U^T, da_t = dh_t activation'(a_t)     from the last step to the first
              dW = sum_t x_t^T da_t, dU = sum_t h_(t-1)^T da_t, db = sum_t da_t, dx_t = da_t W^T
              (Elman 1990; backpropagation through time: Werbos 1990)
+    Masks    a masked step keeps the state: h_t = h_(t-1), and its x gets no gradient. What padding holds must be
+             finite; `Masking` sets it to zero
 
     Parameters
     ----------
@@ -299,24 +360,31 @@ class SimpleRNN(Recurrent):
         All gates see the same mask; Keras draws one for each gate where recurrent_dropout is not 0.
     return_sequences : bool, default False
         Return the states of all steps, not the last alone.
+    return_state : bool, default False
+        Return a list: y, then the state after the last step (h; of LSTM h and c). ``backward`` then takes the list of
+        the gradients by them. For use by itself or in a layer of one's own: a model hands on one array, and refuses
+        such a layer. What Keras calls stateful is to give the states of one batch to the next as `initial_state`.
     go_backwards : bool, default False
         Read the sequence from its end; the states are returned in the order in which they were computed, as Keras
-        does.
+        does. A mask is handed on as it came, also as Keras does, so behind return_sequences it speaks of the steps the
+        other way round; `Bidirectional` turns the states back.
     truncate : int, optional
         Truncated backpropagation through time. The steps are taken in pieces of this many, counted from the first one
         read; the last piece may be shorter. The state passes from piece to piece as ever, its gradient does not: the
         first step of a piece takes the state it gets as a constant. So y is unchanged; dU still counts the product
-        h_(t-1) U of that step. Without return_sequences the steps before the last piece get no gradient at all. None
-        goes back to the first step.
+        h_(t-1) U of that step. Without return_sequences the steps before the last piece get no gradient at all; an
+        `initial_state` gets its gradient from the first piece. None goes back to the first step.
     **options
         ``name`` and ``input_shape``, as for every `Layer`.
 
     Raises
     ------
     ValueError
-        If `units` or `truncate` is not a whole number from 1 up, a rate is not from 0 to below 1, or a name is unknown.
+        If `units` or `truncate` is not a whole number from 1 up, a rate is not from 0 to below 1, or a name is unknown;
+        if a mask is not of bool, or a model is given a layer with `return_state`.
     ShapeError
-        If the input is not (batch, steps, features), or has no steps.
+        If the input is not (batch, steps, features), or has no steps; if a mask is not (batch, steps), or an initial
+        state not (batch, units).
 
     Examples
     --------
@@ -328,73 +396,68 @@ class SimpleRNN(Recurrent):
     array([1., 3., 6.])
     >>> total.backward(np.array([[[1.0], [10.0], [100.0]]])).ravel()
     array([111., 110., 100.])
+
+    The state goes in and comes out; the second step here is masked:
+
+    >>> total.return_state = True
+    >>> y, h = total.forward(x, mask=np.array([[True, False, True]]), initial_state=[np.array([[5.0]])])
+    >>> y.ravel(), h
+    (array([6., 6., 9.]), array([[9.]]))
+    >>> total.backward([np.zeros((1, 3, 1)), np.ones((1, 1))]).ravel()
+    array([1., 0., 1.])
+    >>> total.dinitial_state
+    [array([[1.]])]
     """
 
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        return_sequences: bool = False,
-        go_backwards: bool = False,
-        truncate: int | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            units,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            return_sequences=return_sequences,
-            go_backwards=go_backwards,
-            truncate=truncate,
-            **options,
-        )
-
-    def run(self, a: Array, n: Array | None) -> tuple[Array, Any]:
-        """Return the states of all steps."""
+    def run(self, a: Array, n: Array | None, mask: Array | None, start: Any) -> tuple[Array, list[Array], Any]:
+        """Return the states after every step, the last one, and what run_backward needs."""
         xp = array_module(a)
-        T, B, H = a.shape
-        h = xp.zeros((T + 1, B, H), dtype=a.dtype)        # h[t] goes into step t, h[t + 1] comes out
-        k = xp.empty_like(h[0])
-        for t in range(T):
-            hm = h[t] if n is None else h[t] * n
-            k = xp.matmul(hm, self.U, out=k)              # (B, H) (H, H) -> (B, H)
-            k += a[t]
-            self.activation.forward(k, h[t + 1])
-        return h[1:], (h, a)
+        act = self.activation.forward
+        [h] = self.zeros(a) if start is None else start
+        y, kept = [], []
+        for t in range(len(a)):
+            hn = h if n is None else h * n
+            k = xp.matmul(hn, self.U)                     # (B, H) (H, H) -> (B, H)
+            v = a[t] + k
+            h_new = act(v)
+            kept.append((hn, h_new))
+            h = h_new if mask is None else xp.where(mask[t], h_new, h)
+            y.append(h)
+        return xp.stack(y), [h], kept
 
-    def run_backward(self, dy: Any, n: Array | None, kept: Any) -> Array:
-        """Write dU and return da."""
-        h, a = kept
-        xp = array_module(h)
-        T = len(a)
-        da = a                                            # a is not needed any more: its memory takes da
-        dh = xp.zeros_like(h[0])
+    def run_backward(
+        self, dy: Any, dlast: list[Array], n: Array | None, mask: Array | None, kept: Any
+    ) -> tuple[Array, list[Array]]:
+        """Write dU, return da and the gradient by the first state."""
+        xp = array_module(self.U)
+        act_backward = self.activation.backward
+        T = len(kept)
+        [dh] = dlast
+        da = [dh] * T
         for t in reversed(range(T)):
-            dh += dy[t]                                   # y[t] = h[t + 1]
-            self.activation.backward(dh, h[t + 1], da[t])   # h[t + 1] = activation(k + a[t])
-            if t % (self.truncate or T) == 0:             # h[t] counts as a constant
-                dh[...] = 0
-                continue
-            dh = xp.matmul(da[t], self.U.T, out=dh)       # k = hm U
-            if n is not None:
-                dh *= n                                   # hm = h n
-        hm = h[:-1] if n is None else h[:-1] * n
-        dU = xp.matmul(rows(hm).T, rows(da), out=self.dU)   # k = hm U, all steps in one product
-        return da
+            hn, h_new = kept[t]
+            dh = dh + dy[t]                               # y[t] = h
+            dh_new, dh_old = self.through_mask(dh, mask, t)   # h = where(mask, h_new, h)
+            dv = act_backward(dh_new, h_new)              # h_new = act(v)
+            da[t] = dv                                    # v = a[t] + k
+            dk = dv                                       # v = a[t] + k
+            dhn = xp.matmul(dk, self.U.T)                 # k = hn U
+            dh_n = dhn if n is None else dhn * n          # hn = h * n
+            dh = dh_n + dh_old                            # h goes into hn, and past a masked step
+            if t and t % (self.truncate or T) == 0:       # h counts as a constant
+                dh = xp.zeros_like(dh)
+        hn, da = xp.stack([hn for hn, _ in kept]), xp.stack(da)
+        dU = xp.matmul(rows(hn).T, rows(da), out=self.dU)   # k = hn U, all steps in one product
+        return da, [dh]
+
+    def run_fast(self, a: Array, n: Array | None, mask: Array | None, start: Any) -> tuple[Array, list[Array], Any]:
+        """Do what run does, in place."""
+        [h0] = start or [None]
+        return simple_rnn.forward(a, self.U, n, mask, h0, self.activation)
+
+    def run_fast_backward(
+        self, dy: Any, dlast: list[Array], n: Array | None, mask: Array | None, kept: Any
+    ) -> tuple[Array, list[Array]]:
+        """Do what run_backward does, in place."""
+        [dh] = dlast
+        return simple_rnn.backward(dy, dh, n, mask, kept, self.U, self.dU, self.activation, self.truncate)

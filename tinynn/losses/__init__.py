@@ -1,7 +1,8 @@
 """Losses: one number to make smaller, and where its gradient starts.
 
-Every loss is the mean over the batch, and ``backward`` returns the gradient of that mean. Targets come first, as in
-Keras: ``loss(y_true, y_pred)``.
+Every loss has a value for each row of predictions, and makes one number of them, by default the mean over the batch;
+``backward`` returns the gradient of that number. Targets come first, as in Keras:
+``loss(y_true, y_pred, sample_weight=None)``.
 
 Shapes are never broadcast against each other: (n,) against (n, 1) would make an (n, n) loss that trains on nonsense.
 """
@@ -18,6 +19,7 @@ from tinynn.losses.crossentropy import (
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )
+from tinynn.losses.ctc import CTC
 from tinynn.losses.margins import CategoricalHinge, Hinge, SquaredHinge
 from tinynn.losses.regression import (
     CosineSimilarity,
@@ -30,6 +32,7 @@ from tinynn.losses.regression import (
 )
 
 __all__ = [
+    "CTC",
     "LOSSES",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
@@ -56,6 +59,7 @@ LOSSES: dict[str, type[Loss]] = {
     "categorical_crossentropy": CategoricalCrossentropy,
     "categorical_hinge": CategoricalHinge,
     "cosine_similarity": CosineSimilarity,
+    "ctc": CTC,
     "hinge": Hinge,
     "huber": Huber,
     "kl_divergence": KLDivergence,

@@ -13,9 +13,9 @@ from tinynn.losses.base import EPSILON, FLATTEN, LogitLoss, need_distributions, 
 class CategoricalCrossentropy(LogitLoss):
     """Cross-entropy of one-hot targets (or any distribution) t over classes.
 
-    Probabilities p  q = p / sum_j p_j, L = -mean_B sum_i t_i log q_i      dq_i = -t_i / q_i / B
-    Logits z         q = softmax(z), L as above                            dz_i = (q_i sum_j t_j - t_i) / B
-    Shapes           t, p, z (..., C); B rows of C classes
+    Probabilities p  q = p / sum_j p_j, v_i = -t_i log q_i                 dq_i = -dv t_i / q_i
+    Logits z         q = softmax(z), v as above                            dz_i = dv (q_i sum_j t_j - t_i)
+    Shapes           t, p, z, v (..., C); rows of C classes, whose value is the sum of v
 
     From logits the loss is computed as log(sum exp z) - z, which is exact however large z is. Probabilities that do
     not sum to 1 are divided by their sum, as Keras does. A q below 1e-7 counts as 1e-7, in the gradient too, so that a
@@ -26,6 +26,8 @@ class CategoricalCrossentropy(LogitLoss):
     from_logits : bool, default False
     label_smoothing : float, default 0.0
         s from 0 to 1: t counts as (1 - s) t + s / C, so that no prediction is ever sure enough (Szegedy et al. 2016).
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -39,43 +41,49 @@ class CategoricalCrossentropy(LogitLoss):
     """
 
     activation = Softmax
+    sums_rows = True
 
-    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
-        super().__init__(from_logits)
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+    ) -> None:
+        super().__init__(from_logits, reduction=reduction)
         self.label_smoothing = check_number(label_smoothing, f"{self.name}: label_smoothing", 0, 1)
 
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the targets are one-hot or distributions."""
         need_distributions(self.name, y_true, prediction_shape)
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean cross-entropy."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the cross-entropies."""
         xp = array_module(y_pred)
         t = y_true.astype(y_pred.dtype, copy=False)
         if self.label_smoothing:
             t = t * (1 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
-        B = y_pred.size // y_pred.shape[-1]
         if self.from_logits:
             z = y_pred - y_pred.max(axis=-1, keepdims=True)
             e = xp.exp(z)
             s = e.sum(axis=-1, keepdims=True)
-            L = (t * (xp.log(s) - z)).sum() / B
-            self.cache = t, e / s, s, B
+            v = t * (xp.log(s) - z)
+            self.cache = t, e / s, s
         else:
             s = y_pred.sum(axis=-1, keepdims=True)
             q = xp.maximum(y_pred / s, EPSILON)
-            L = -(t * xp.log(q)).sum() / B
-            self.cache = t, q, s, B
-        return L
+            v = -t * xp.log(q)
+            self.cache = t, q, s
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dz or dp."""
-        t, q, s, B = self.take_cache()
+        t, q, s = self.take_cache()
         if self.from_logits:
             T = t.sum(axis=-1, keepdims=True)     # 1 for one-hot targets
-            dz = (q * T - t) / B                  # L = sum t (log sum exp z - z) / B
+            dz = dv * (q * T - t)                 # v = t (log sum exp z - z)
             return dz
-        dq = -t / q / B                           # L = -sum t log q / B
+        dq = -dv * t / q                          # v = -t log q
         dp = (dq - (dq * q).sum(axis=-1, keepdims=True)) / s  # q = p / s, s = sum p
         return dp
 
@@ -83,13 +91,15 @@ class CategoricalCrossentropy(LogitLoss):
 class SparseCategoricalCrossentropy(LogitLoss):
     """Cross-entropy of class numbers k: `CategoricalCrossentropy` without writing out the zeros.
 
-    Probabilities p  q = p / sum_j p_j, L = -mean_B log q_k     dq_k = -1 / q_k / B, else 0
-    Logits z         q = softmax(z), L as above                 dz_i = (q_i - [i = k]) / B
-    Shapes           k (...), integers from 0 to C - 1; p, z (..., C)
+    Probabilities p  q = p / sum_j p_j, v = -log q_k            dq_k = -dv / q_k, else 0
+    Logits z         q = softmax(z), v as above                 dz_i = dv (q_i - [i = k])
+    Shapes           k (...), integers from 0 to C - 1; p, z (..., C), v (..., 1)
 
     Parameters
     ----------
     from_logits : bool, default False
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -132,8 +142,8 @@ class SparseCategoricalCrossentropy(LogitLoss):
                 f"got {low if low < 0 else high}. {fix}"
             )
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean cross-entropy."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the cross-entropies."""
         xp = array_module(y_pred)
         k = y_true.reshape(-1)
         B = len(k)
@@ -144,35 +154,34 @@ class SparseCategoricalCrossentropy(LogitLoss):
             e = xp.exp(z)
             s = e.sum(axis=-1, keepdims=True)
             q = e / s
-            L = (xp.log(s[:, 0]) - z[here]).sum() / B
+            v = xp.log(s[:, 0]) - z[here]
         else:
             s = p.sum(axis=-1, keepdims=True)
             q = xp.maximum(p / s, EPSILON)
-            L = -xp.log(q[here]).sum() / B
+            v = -xp.log(q[here])
         self.cache = q, s, here, y_pred.shape
-        return L
+        return v.reshape(*y_true.shape, 1)
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dz or dp."""
         q, s, here, shape = self.take_cache()
-        xp = array_module(q)
-        B = len(q)
         if self.from_logits:
-            dz = q / B
-            dz[here] -= 1 / B                     # L = sum (log sum exp z - z_k) / B
-            return dz.reshape(shape)
+            q[here] -= 1                          # v = log sum exp z - z_k
+            dz = dv * q.reshape(shape)
+            return dz
+        xp = array_module(q)
         dq = xp.zeros_like(q)
-        dq[here] = -1 / q[here] / B               # L = -sum log q_k / B
+        dq[here] = -1 / q[here]                   # v = -log q_k
         dp = (dq - (dq * q).sum(axis=-1, keepdims=True)) / s  # q = p / s, s = sum p
-        return dp.reshape(shape)
+        return dv * dp.reshape(shape)
 
 
 class BinaryCrossentropy(LogitLoss):
     """Cross-entropy of independent yes-no targets t in [0, 1].
 
-    Probabilities p  L = -mean (t log p + (1 - t) log(1 - p))      dp = (p - t) / (p (1 - p)) / N
-    Logits z         p = sigmoid(z), L as above                    dz = (p - t) / N
-    Shapes           t, p, z (...), N numbers in all
+    Probabilities p  v = -(t log p + (1 - t) log(1 - p))           dp = dv (p - t) / (p (1 - p))
+    Logits z         p = sigmoid(z), v as above                    dz = dv (p - t)
+    Shapes           t, p, z, v (..., C); rows of C answers, whose value is the mean of v
 
     From logits the loss is computed as max(z, 0) - z t + log(1 + exp(-|z|)), exact however large z is. From
     probabilities, p is held between 1e-7 and 1 - 1e-7, in the gradient too.
@@ -182,6 +191,8 @@ class BinaryCrossentropy(LogitLoss):
     from_logits : bool, default False
     label_smoothing : float, default 0.0
         s from 0 to 1: t counts as (1 - s) t + s / 2.
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -195,39 +206,44 @@ class BinaryCrossentropy(LogitLoss):
 
     activation = Sigmoid
 
-    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
-        super().__init__(from_logits)
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+    ) -> None:
+        super().__init__(from_logits, reduction=reduction)
         self.label_smoothing = check_number(label_smoothing, f"{self.name}: label_smoothing", 0, 1)
 
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the targets lie between 0 and 1."""
         need_yes_no(self.name, y_true, prediction_shape)
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean cross-entropy."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the cross-entropies."""
         xp = array_module(y_pred)
         t = y_true.astype(y_pred.dtype, copy=False)
         if self.label_smoothing:
             t = t * (1 - self.label_smoothing) + self.label_smoothing / 2
-        N = y_pred.size
         if self.from_logits:
             z = y_pred
             e = xp.exp(xp.minimum(z, -z))         # exp(-|z|)
-            L = (xp.maximum(z, 0) - z * t + xp.log1p(e)).sum() / N
+            v = xp.maximum(z, 0) - z * t + xp.log1p(e)
             p = xp.where(z >= 0, 1, e) / (1 + e)
         else:
             p = xp.minimum(xp.maximum(y_pred, EPSILON), 1 - EPSILON)
-            L = -(t * xp.log(p) + (1 - t) * xp.log(1 - p)).sum() / N
-        self.cache = t, p, N
-        return L
+            v = -(t * xp.log(p) + (1 - t) * xp.log(1 - p))
+        self.cache = t, p
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dz or dp."""
-        t, p, N = self.take_cache()
+        t, p = self.take_cache()
         if self.from_logits:
-            dz = (p - t) / N                      # L = sum (max(z, 0) - z t + log(1 + exp(-|z|))) / N
+            dz = dv * (p - t)                     # v = max(z, 0) - z t + log(1 + exp(-|z|))
             return dz
-        dp = (p - t) / (p * (1 - p)) / N          # L = -sum (t log p + (1 - t) log(1 - p)) / N
+        dp = dv * (p - t) / (p * (1 - p))         # v = -(t log p + (1 - t) log(1 - p))
         return dp
 
 
@@ -235,12 +251,12 @@ class BinaryFocalCrossentropy(LogitLoss):
     """Binary cross-entropy that looks at the hard cases: each is weighted by m^gamma, its miss (Lin et al. 2017).
 
     Miss             m = t (1 - p) + (1 - t) p                     how far p is from a target of 0 or 1
-    Probabilities p  c = -(t log p + (1 - t) log(1 - p)), L = mean a m^gamma c
-    Logits z         p = sigmoid(z), c computed from z, L as above
+    Probabilities p  c = -(t log p + (1 - t) log(1 - p)), v = a m^gamma c
+    Logits z         p = sigmoid(z), c computed from z, v as above
     Balance          a = alpha t + (1 - alpha) (1 - t) with `apply_class_balancing`, else 1
-    Backward         dc = a m^gamma / N, dm = a gamma m^(gamma - 1) c / N,
+    Backward         dc = dv a m^gamma, dm = dv a gamma m^(gamma - 1) c,
                      dp = dc (p - t) / (p (1 - p)) + dm (1 - 2 t), dz = dp p (1 - p)
-    Shapes           t, p, z (...), N numbers in all
+    Shapes           t, p, z, v (..., C); rows of C answers, whose value is the mean of v
 
     From logits the loss is as exact as that of `BinaryCrossentropy`; from probabilities, p is held between 1e-7 and
     1 - 1e-7, in the gradient too. A miss below 1e-7 counts as 1e-7.
@@ -255,6 +271,8 @@ class BinaryFocalCrossentropy(LogitLoss):
     from_logits : bool, default False
     label_smoothing : float, default 0.0
         s from 0 to 1: t counts as (1 - s) t + s / 2.
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -276,8 +294,10 @@ class BinaryFocalCrossentropy(LogitLoss):
         gamma: float = 2.0,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
+        *,
+        reduction: str | None = "sum_over_batch_size",
     ) -> None:
-        super().__init__(from_logits)
+        super().__init__(from_logits, reduction=reduction)
         self.apply_class_balancing = apply_class_balancing
         self.alpha = check_number(alpha, f"{self.name}: alpha", 0, 1)
         self.gamma = check_number(gamma, f"{self.name}: gamma", 0)
@@ -287,13 +307,12 @@ class BinaryFocalCrossentropy(LogitLoss):
         """Raise ValueError unless the targets lie between 0 and 1."""
         need_yes_no(self.name, y_true, prediction_shape)
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean of the weighted cross-entropies."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the weighted cross-entropies."""
         xp = array_module(y_pred)
         t = y_true.astype(y_pred.dtype, copy=False)
         if self.label_smoothing:
             t = t * (1 - self.label_smoothing) + self.label_smoothing / 2
-        N = y_pred.size
         if self.from_logits:
             z = y_pred
             e = xp.exp(xp.minimum(z, -z))         # exp(-|z|)
@@ -307,15 +326,15 @@ class BinaryFocalCrossentropy(LogitLoss):
         m = xp.maximum(t * q + (1 - t) * p, EPSILON)
         a = self.alpha * t + (1 - self.alpha) * (1 - t) if self.apply_class_balancing else 1
         w = a * m**self.gamma
-        L = (w * c).sum() / N
-        self.cache = t, p, q, c, m, w, N
-        return L
+        v = w * c
+        self.cache = t, p, q, c, m, w
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dz or dp."""
-        t, p, q, c, m, w, N = self.take_cache()
-        dc = w / N                                # L = sum w c / N
-        dw = c / N                                # L = sum w c / N
+        t, p, q, c, m, w = self.take_cache()
+        dc = dv * w                               # v = w c
+        dw = dv * c                               # v = w c
         dm = dw * w * self.gamma / m              # w = a m^gamma
         if self.from_logits:
             dz = dc * (p - t) + dm * (1 - 2 * t) * p * q  # c of z; m = t q + (1 - t) p, p = sigmoid(z), q = 1 - p

@@ -20,9 +20,15 @@ def need_signs(who: str, y_true: Array, prediction_shape: tuple[int, ...]) -> No
 
 
 class Hinge(Loss):
-    """L = mean max(0, 1 - t y) for targets t of -1 and 1; 0 counts as -1 (Cortes & Vapnik 1995).
+    """v = max(0, 1 - t y) for targets t of -1 and 1; 0 counts as -1 (Cortes & Vapnik 1995).
 
-    dy = -t / N where t y < 1, else 0. The predictions y are any numbers: their sign is the answer.
+    dy = -dv t where t y < 1, else 0. The predictions y are any numbers: their sign is the answer. A row's value is the
+    mean of v.
+
+    Parameters
+    ----------
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -38,26 +44,30 @@ class Hinge(Loss):
         """Raise ValueError unless the targets are -1 and 1, or 0 and 1."""
         need_signs(self.name, y_true, prediction_shape)
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean of what is missing to the margin."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return what is missing to the margin."""
         xp = array_module(y_pred)
         t = xp.where(y_true > 0, 1, -1).astype(y_pred.dtype)
-        m = xp.maximum(1 - t * y_pred, 0)
-        L = m.sum() / m.size
-        self.cache = t, m
-        return L
+        v = xp.maximum(1 - t * y_pred, 0)
+        self.cache = t, v
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dy."""
-        t, m = self.take_cache()
-        dy = -t * (m > 0) / m.size         # L = sum m / N, m = max(0, 1 - t y)
+        t, v = self.take_cache()
+        dy = -dv * t * (v > 0)             # v = max(0, 1 - t y)
         return dy
 
 
 class SquaredHinge(Loss):
-    """L = mean max(0, 1 - t y)^2 for targets t of -1 and 1; 0 counts as -1.
+    """v = max(0, 1 - t y)^2 for targets t of -1 and 1; 0 counts as -1.
 
-    dy = -2 t max(0, 1 - t y) / N.
+    dy = -2 dv t max(0, 1 - t y). A row's value is the mean of v.
+
+    Parameters
+    ----------
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -73,28 +83,34 @@ class SquaredHinge(Loss):
         """Raise ValueError unless the targets are -1 and 1, or 0 and 1."""
         need_signs(self.name, y_true, prediction_shape)
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean square of what is missing to the margin."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the squares of what is missing to the margin."""
         xp = array_module(y_pred)
         t = xp.where(y_true > 0, 1, -1).astype(y_pred.dtype)
         m = xp.maximum(1 - t * y_pred, 0)
-        L = (m * m).sum() / m.size
+        v = m * m
         self.cache = t, m
-        return L
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dy."""
         t, m = self.take_cache()
-        dy = -2 * t * m / m.size           # L = sum m^2 / N, m = max(0, 1 - t y)
+        dm = 2 * dv * m                    # v = m^2
+        dy = -dm * t                       # m = max(0, 1 - t y)
         return dy
 
 
 class CategoricalHinge(Loss):
-    """L = mean_B max(0, 1 + n - p): the right class's output p wants to lead every other, and 0, by 1.
+    """v = max(0, 1 + n - p): the right class's output p wants to lead every other, and 0, by 1.
 
     p = sum_i t_i y_i,  n = max_i (1 - t_i) y_i  for one-hot targets t
-    Backward dy_i = (1 - t_i) [i = argmax] / B - t_i / B where the lead is too small, else 0; the first of equals
-    Shapes   t, y (..., C); B rows of C classes
+    Backward dy_i = dv (1 - t_i) [i = argmax] - dv t_i where the lead is too small, else 0; the first of equals
+    Shapes   t, y (..., C), v (..., 1); rows of C classes
+
+    Parameters
+    ----------
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -110,25 +126,26 @@ class CategoricalHinge(Loss):
         """Raise ValueError unless the targets are one-hot."""
         need_distributions(self.name, y_true, prediction_shape)
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean of what is missing to the lead."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return what is missing to the lead in every row."""
         xp = array_module(y_pred)
         y, t = y_pred, y_true.astype(y_pred.dtype, copy=False)
-        B = y.size // y.shape[-1]
         p = (t * y).sum(axis=-1, keepdims=True)
         others = (1 - t) * y
         n = others.max(axis=-1, keepdims=True)
-        m = xp.maximum(1 + n - p, 0)
-        L = m.sum() / B
-        self.cache = t, others, m, B
-        return L
+        m = 1 + n - p
+        v = xp.maximum(m, 0)
+        self.cache = t, others, v
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dy."""
-        t, others, m, B = self.take_cache()
-        xp = array_module(m)
+        t, others, v = self.take_cache()
+        xp = array_module(v)
         largest = xp.arange(t.shape[-1]) == others.argmax(axis=-1)[..., None]
-        dm = (m > 0).astype(m.dtype) / B   # L = sum m / B
-        dothers = dm * largest             # m = max(0, 1 + n - p), n = max others
-        dy = dothers * (1 - t) - dm * t    # others = (1 - t) y, p = sum t y
+        dm = dv * (v > 0).astype(v.dtype)  # v = max(0, m)
+        dn = dm                            # m = 1 + n - p
+        dp = -dm                           # m = 1 + n - p
+        dothers = dn * largest             # n = max others
+        dy = dothers * (1 - t) + dp * t    # others = (1 - t) y, p = sum t y
         return dy

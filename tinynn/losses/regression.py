@@ -11,7 +11,12 @@ from tinynn.losses.base import EPSILON, Loss, need_distributions, need_same_shap
 
 
 class MeanSquaredError(Loss):
-    """L = mean (y - t)^2 over all numbers; dy = 2 (y - t) / N.
+    """v = (y - t)^2, a row's value is the mean; dy = 2 dv (y - t).
+
+    Parameters
+    ----------
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -23,22 +28,27 @@ class MeanSquaredError(Loss):
     array([[0., 2.]])
     """
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean squared error."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the squared errors."""
         e = y_pred - y_true.astype(y_pred.dtype, copy=False)
-        L = (e * e).sum() / e.size
+        v = e * e
         self.cache = e
-        return L
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dy."""
         e = self.take_cache()
-        dy = 2 * e / e.size                # L = sum e^2 / N
+        dy = 2 * dv * e                    # v = e^2
         return dy
 
 
 class MeanAbsoluteError(Loss):
-    """L = mean |y - t| over all numbers; dy = sign(y - t) / N, 0 where y = t.
+    """v = |y - t|, a row's value is the mean; dy = dv sign(y - t), 0 where y = t.
+
+    Parameters
+    ----------
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -50,31 +60,35 @@ class MeanAbsoluteError(Loss):
     array([[0. , 0.5]])
     """
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean absolute error."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the absolute errors."""
         xp = array_module(y_pred)
         e = y_pred - y_true.astype(y_pred.dtype, copy=False)
-        L = xp.maximum(e, -e).sum() / e.size
+        v = xp.maximum(e, -e)
         self.cache = e
-        return L
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dy."""
         e = self.take_cache()
         xp = array_module(e)
-        dy = xp.sign(e) / e.size           # L = sum |e| / N
+        dy = dv * xp.sign(e)               # v = |e|
         return dy
 
 
 class Huber(Loss):
     """Squares of small errors, absolute values of large ones: outliers pull no harder than delta (Huber 1964).
 
-    e = y - t,  L = mean of e^2 / 2 where |e| <= delta, of delta |e| - delta^2 / 2 elsewhere;  dy = clip(e) / N
+    e = y - t,  v = e^2 / 2 where |e| <= delta, delta |e| - delta^2 / 2 elsewhere;  dy = dv clip(e)
+
+    A row's value is the mean of v.
 
     Parameters
     ----------
     delta : float, default 1.0
         Where the straight lines begin.
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -86,31 +100,37 @@ class Huber(Loss):
     array([[ 0.25, -0.5 ]])
     """
 
-    def __init__(self, delta: float = 1.0) -> None:
+    def __init__(self, delta: float = 1.0, reduction: str | None = "sum_over_batch_size") -> None:
+        super().__init__(reduction)
         self.delta = check_number(delta, "Huber: delta", 0)
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean loss."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the losses."""
         xp = array_module(y_pred)
         e = y_pred - y_true.astype(y_pred.dtype, copy=False)
         size = xp.maximum(e, -e)           # |e|
         c = xp.minimum(size, self.delta)
-        L = (c * (size - c / 2)).sum() / e.size  # e^2 / 2 where |e| <= delta, for c = |e| there
+        v = c * (size - c / 2)             # e^2 / 2 where |e| <= delta, for c = |e| there
         self.cache = e
-        return L
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dy."""
         e = self.take_cache()
         xp = array_module(e)
-        dy = xp.clip(e, -self.delta, self.delta) / e.size  # L = sum c (|e| - c / 2) / N
+        dy = dv * xp.clip(e, -self.delta, self.delta)  # v = c (|e| - c / 2)
         return dy
 
 
 class LogCosh(Loss):
-    """L = mean log cosh(y - t): about e^2 / 2 for small errors e, |e| - log 2 for large ones; dy = tanh(e) / N.
+    """v = log cosh(y - t): about e^2 / 2 for small errors e, |e| - log 2 for large ones; dy = dv tanh(e).
 
-    Computed as |e| + log(1 + exp(-2 |e|)) - log 2, which does not overflow.
+    Computed as |e| + log(1 + exp(-2 |e|)) - log 2, which does not overflow. A row's value is the mean of v.
+
+    Parameters
+    ----------
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -122,27 +142,33 @@ class LogCosh(Loss):
     array([[0. , 0.5]])
     """
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean loss."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the losses."""
         xp = array_module(y_pred)
         e = y_pred - y_true.astype(y_pred.dtype, copy=False)
         size = xp.maximum(e, -e)           # |e|
-        L = (size + xp.log1p(xp.exp(-2 * size)) - math.log(2)).sum() / e.size
+        v = size + xp.log1p(xp.exp(-2 * size)) - math.log(2)
         self.cache = e
-        return L
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dy."""
         e = self.take_cache()
         xp = array_module(e)
-        dy = xp.tanh(e) / e.size           # L = sum log cosh e / N
+        dy = dv * xp.tanh(e)               # v = log cosh e
         return dy
 
 
 class Poisson(Loss):
-    """Counts t with the mean y: L = mean (y - t log(y + 1e-7)), the likelihood up to a constant.
+    """Counts t with the mean y: v = y - t log(y + 1e-7), the likelihood up to a constant.
 
-    dy = (1 - t / (y + 1e-7)) / N. The predictions must be above 0: let the model end in an exponential or a softplus.
+    dy = dv (1 - t / (y + 1e-7)). The predictions must be above 0: let the model end in an exponential or a softplus.
+    A row's value is the mean of v.
+
+    Parameters
+    ----------
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -163,30 +189,35 @@ class Poisson(Loss):
                 "For numbers of any sign use the loss 'mean_squared_error'."
             )
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean loss."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the losses."""
         xp = array_module(y_pred)
         y, t = y_pred, y_true.astype(y_pred.dtype, copy=False)
         s = y + EPSILON
-        L = (y - t * xp.log(s)).sum() / y.size
+        v = y - t * xp.log(s)
         self.cache = t, s
-        return L
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dy."""
         t, s = self.take_cache()
-        dy = (1 - t / s) / s.size          # L = sum (y - t log s) / N, s = y + 1e-7
+        dy = dv * (1 - t / s)              # v = y - t log s, s = y + 1e-7
         return dy
 
 
 class KLDivergence(Loss):
-    """How much the distribution p differs from the wanted one, t: L = mean_B sum_i t_i log(t_i / p_i).
+    """How much the distribution p differs from the wanted one, t: v_i = t_i log(t_i / p_i).
 
-    Backward dp_i = -t_i / p_i / B
-    Shapes   t, p (..., C); B rows of C classes                    (Kullback & Leibler 1951)
+    Backward dp_i = -dv t_i / p_i
+    Shapes   t, p, v (..., C); rows of C classes, whose value is the sum of v               (Kullback & Leibler 1951)
 
     Both are held between 1e-7 and 1, in the gradient too. p is not divided by its sum, as it is in
     `CategoricalCrossentropy`, whose gradient is otherwise the same.
+
+    Parameters
+    ----------
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -198,33 +229,34 @@ class KLDivergence(Loss):
     array([[-2.    , -0.6667]])
     """
 
+    sums_rows = True
+
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the targets are distributions."""
         need_distributions(self.name, y_true, prediction_shape)
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the mean divergence."""
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return each class's part of the divergence."""
         xp = array_module(y_pred)
         t = xp.minimum(xp.maximum(y_true.astype(y_pred.dtype, copy=False), EPSILON), 1)
         p = xp.minimum(xp.maximum(y_pred, EPSILON), 1)
-        B = p.size // p.shape[-1]
-        L = (t * (xp.log(t) - xp.log(p))).sum() / B
-        self.cache = t, p, B
-        return L
+        v = t * (xp.log(t) - xp.log(p))
+        self.cache = t, p
+        return v
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dp."""
-        t, p, B = self.take_cache()
-        dp = -t / p / B                    # L = sum t (log t - log p) / B
+        t, p = self.take_cache()
+        dp = -dv * t / p                   # v = t (log t - log p)
         return dp
 
 
 class CosineSimilarity(Loss):
     """Minus the cosine between prediction and target: -1 where they point the same way, 1 where opposite ways.
 
-    v = t / |t|,  u = y / |y|,  L = -mean_B sum_i v_i u_i
-    Backward du = -v / B, dy = (du - u sum_i du_i u_i) / |y|
-    Shapes   t, y (..., C); B vectors along `axis`
+    r = t / |t|,  u = y / |y|,  v = -sum_i r_i u_i
+    Backward du = -dv r, dy = (du - u sum_i du_i u_i) / |y|
+    Shapes   t, y (..., C), v (..., 1); vectors along `axis`
 
     A length below 1e-7 counts as 1e-7, in the gradient too, so that a vector of zeros has the cosine 0 with any other.
 
@@ -232,6 +264,8 @@ class CosineSimilarity(Loss):
     ----------
     axis : int, default -1
         The axis that the vectors lie along.
+    reduction : str or None, default "sum_over_batch_size"
+        What becomes of the values of the rows; see `Loss`.
 
     Examples
     --------
@@ -243,21 +277,26 @@ class CosineSimilarity(Loss):
     array([[ 0.096, -0.072]])
     """
 
-    def __init__(self, axis: int = -1) -> None:
+    def __init__(self, axis: int = -1, reduction: str | None = "sum_over_batch_size") -> None:
+        super().__init__(reduction)
         if not isinstance(axis, int) or isinstance(axis, bool):
             raise ValueError(f"CosineSimilarity: axis must be a whole number, got {axis!r}.")
         self.axis = axis
 
-    def forward(self, y_true: Array, y_pred: Array) -> Any:
-        """Return minus the mean cosine."""
+    def rows(self, prediction_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the values: without the axis of the vectors."""
+        axis = self.axis % len(prediction_shape)
+        return prediction_shape[:axis] + prediction_shape[axis + 1 :]
+
+    def call(self, y_true: Array, y_pred: Array) -> Any:
+        """Return minus the cosine of every vector."""
         y, t = y_pred, y_true.astype(y_pred.dtype, copy=False)
-        B = y.size // y.shape[self.axis]
-        v = t / self.length(t)
+        r = t / self.length(t)
         n = self.length(y)
         u = y / n
-        L = -(v * u).sum() / B
-        self.cache = v, u, n, B
-        return L
+        v = -(r * u).sum(axis=self.axis, keepdims=True)
+        self.cache = r, u, n
+        return v
 
     def length(self, x: Array) -> Array:
         """Return the lengths of the vectors along the axis, at least 1e-7."""
@@ -265,9 +304,9 @@ class CosineSimilarity(Loss):
         s = (x * x).sum(axis=self.axis, keepdims=True)
         return xp.sqrt(xp.maximum(s, EPSILON**2))
 
-    def backward(self) -> Array:
+    def gradient(self, dv: Any) -> Array:
         """Return dy."""
-        v, u, n, B = self.take_cache()
-        du = -v / B                        # L = -sum v u / B
+        r, u, n = self.take_cache()
+        du = -dv * r                       # v = -sum r u
         dy = (du - u * (du * u).sum(axis=self.axis, keepdims=True)) / n  # u = y / |y|
         return dy

@@ -19,7 +19,8 @@ from tinynn.metrics.accuracy import (
     TopKCategoricalAccuracy,
 )
 from tinynn.metrics.base import Metric
-from tinynn.metrics.confusion import AUC, F1Score, Precision, Recall
+from tinynn.metrics.confusion import AUC, F1Score, Precision, Recall, confusion_matrix
+from tinynn.metrics.probability import Perplexity
 from tinynn.metrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score, RootMeanSquaredError
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
+    "Perplexity",
     "Precision",
     "R2Score",
     "Recall",
@@ -41,6 +43,7 @@ __all__ = [
     "SparseTopKCategoricalAccuracy",
     "TopKCategoricalAccuracy",
     "check_name",
+    "confusion_matrix",
     "get",
 ]
 
@@ -53,6 +56,7 @@ METRICS: dict[str, type[Metric]] = {
     "mean_absolute_error": MeanAbsoluteError,
     "mean_squared_error": MeanSquaredError,
     "mse": MeanSquaredError,
+    "perplexity": Perplexity,
     "precision": Precision,
     "r2_score": R2Score,
     "recall": Recall,

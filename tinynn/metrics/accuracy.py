@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinynn.arguments import check_count
 from tinynn.backend import Array, array_module
-from tinynn.metrics.base import Metric
+from tinynn.metrics.base import MeanMetric
 
 
-class Accuracy(Metric):
-    """The part of the predictions that is right; base class of the five kinds.
-
-    The count stays on the device; `result` is what fetches it.
-    """
+class Accuracy(MeanMetric):
+    """The part of the predictions that is right; base class of the five kinds."""
 
     name = "accuracy"
-
-    def reset_state(self) -> None:
-        """Forget everything counted so far."""
-        self.right: Any = 0
-        self.count = 0
-
-    def result(self) -> float:
-        """Return right / count; 0 before anything was counted."""
-        return float(self.right) / self.count if self.count else 0.0
 
 
 class CategoricalAccuracy(Accuracy):
@@ -39,11 +25,10 @@ class CategoricalAccuracy(Accuracy):
 
     name = "categorical_accuracy"
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
         hits = y_pred.argmax(axis=-1) == y_true.argmax(axis=-1)
-        self.right = self.right + hits.sum()
-        self.count += hits.size
+        self.add(hits, sample_weight)
 
 
 class SparseCategoricalAccuracy(Accuracy):
@@ -58,11 +43,10 @@ class SparseCategoricalAccuracy(Accuracy):
 
     name = "sparse_categorical_accuracy"
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
         hits = y_pred.argmax(axis=-1) == y_true
-        self.right = self.right + hits.sum()
-        self.count += hits.size
+        self.add(hits, sample_weight)
 
 
 class BinaryAccuracy(Accuracy):
@@ -86,11 +70,10 @@ class BinaryAccuracy(Accuracy):
         super().__init__(name=name)
         self.threshold = threshold
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
         hits = (y_pred > self.threshold) == (y_true > 0.5)
-        self.right = self.right + hits.sum()
-        self.count += hits.size
+        self.add(hits, sample_weight)
 
 
 class TopKCategoricalAccuracy(Accuracy):
@@ -115,18 +98,17 @@ class TopKCategoricalAccuracy(Accuracy):
         super().__init__(name=name)
         self.k = check_count(k, f"{type(self).__name__}: k")
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
-        self.count_hits(y_true.argmax(axis=-1), y_pred)
+        self.count_hits(y_true.argmax(axis=-1), y_pred, sample_weight)
 
-    def count_hits(self, labels: Array, y_pred: Array) -> None:
+    def count_hits(self, labels: Array, y_pred: Array, sample_weight: Array | None) -> None:
         """Count the rows whose label's output is among the `k` largest."""
         xp = array_module(y_pred)
         own = xp.take_along_axis(y_pred, labels[..., None], axis=-1)
         larger = y_pred.shape[-1] - (y_pred <= own).sum(axis=-1)  # NaN is a miss
         hits = larger < self.k
-        self.right = self.right + hits.sum()
-        self.count += hits.size
+        self.add(hits, sample_weight)
 
 
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
@@ -147,6 +129,6 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
 
     name = "sparse_top_k_categorical_accuracy"
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
-        self.count_hits(y_true.astype(int), y_pred)
+        self.count_hits(y_true.astype(int), y_pred, sample_weight)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tinynn.backend import Array
+from typing import Any
+
+import numpy as np
+
+from tinynn.backend import Array, array_module
+from tinynn.losses.base import spread
 
 
 class Metric:
@@ -27,16 +32,70 @@ class Metric:
         """Forget everything counted so far."""
         raise TypeError(f"{type(self).__name__} needs a method reset_state(self)")
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
-        """Count one batch."""
-        raise TypeError(f"{type(self).__name__} needs a method update_state(self, y_true, y_pred)")
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+        """Count one batch.
+
+        Parameters
+        ----------
+        y_true, y_pred : array
+        sample_weight : array, optional
+            How much each sample counts, or each step of a sequence: of the first axes of `y_pred`.
+        """
+        raise TypeError(f"{type(self).__name__} needs a method update_state(self, y_true, y_pred, sample_weight=None)")
 
     def result(self) -> float:
         """Return the metric of everything counted so far."""
         raise TypeError(f"{type(self).__name__} needs a method result(self)")
 
-    def __call__(self, y_true: Array, y_pred: Array) -> float:
+    def __call__(self, y_true: Array, y_pred: Array, sample_weight: Any = None) -> float:
         """Return the metric of one batch by itself."""
         self.reset_state()
-        self.update_state(y_true, y_pred)
+        if sample_weight is None:
+            self.update_state(y_true, y_pred)
+        else:
+            self.update_state(y_true, y_pred, array_module(y_pred).asarray(sample_weight))
         return self.result()
+
+
+class MeanMetric(Metric):
+    """A metric that is the mean of values, weighted where there are weights: sum w v / sum w.
+
+    Sums are in float64, whatever the model's dtype, and stay on the device; `result` is what fetches them.
+    """
+
+    def reset_state(self) -> None:
+        """Forget everything counted so far."""
+        self.total: Any = 0
+        self.count: Any = 0
+
+    def add(self, values: Array, sample_weight: Array | None) -> None:
+        """Count values; weights of their first axes hold for all that is inside."""
+        if sample_weight is None:
+            self.total = self.total + values.sum()
+            self.count = self.count + values.size
+            return
+        w = spread_weight(type(self).__name__, sample_weight, tuple(values.shape))
+        self.total = self.total + (w * values).sum()
+        self.count = self.count + w.sum()
+
+    def result(self) -> float:
+        """Return the mean; 0 before anything was counted."""
+        count = float(self.count)
+        return float(self.total) / count if count else 0.0
+
+
+def spread_weight(who: str, sample_weight: Array, shape: tuple[int, ...]) -> Array:
+    """Return weights in float64, repeated to a shape whose first axes theirs are.
+
+    Raises
+    ------
+    ValueError
+        If their shape is another one: nothing is broadcast by chance.
+    """
+    given = tuple(sample_weight.shape)
+    if given and given[-1] == 1 and given != shape[: len(given)]:
+        given = given[:-1]
+        sample_weight = sample_weight.reshape(given)
+    if not given or given != shape[: len(given)]:
+        raise ValueError(f"{who} expected weights whose shape is the first axes of {shape}, got {given}.")
+    return spread(sample_weight.astype(np.float64), shape)

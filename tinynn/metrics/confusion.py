@@ -1,4 +1,4 @@
-"""Metrics of yes and no: what was found, what was missed, what was raised for nothing."""
+"""Metrics of yes and no: what was found, what was missed, what was raised for nothing, what was taken for what."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from tinynn.arguments import check_count, check_number
 from tinynn.backend import Array, array_module, to_host
-from tinynn.losses.base import need_same_shape
-from tinynn.metrics.base import Metric
+from tinynn.data import class_numbers
+from tinynn.losses.base import TINY, need_same_shape
+from tinynn.metrics.base import Metric, spread_weight
 
 
 class Precision(Metric):
@@ -47,7 +48,7 @@ class Precision(Metric):
         self.true_positives: Any = 0
         self.positives: Any = 0
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
         need_same_shape(type(self).__name__, y_true, tuple(y_pred.shape))
         if self.class_id is not None:
@@ -59,8 +60,12 @@ class Precision(Metric):
                 )
             y_true, y_pred = y_true[..., self.class_id], y_pred[..., self.class_id]
         wanted, found = y_true > 0.5, y_pred > self.threshold
-        self.true_positives = self.true_positives + (wanted & found).sum()
-        self.positives = self.positives + self.of_what(wanted, found).sum()
+        hits, positives = wanted & found, self.of_what(wanted, found)
+        if sample_weight is not None:
+            w = spread_weight(type(self).__name__, sample_weight, tuple(y_pred.shape))
+            hits, positives = w * hits, w * positives
+        self.true_positives = self.true_positives + hits.sum()
+        self.positives = self.positives + positives.sum()
 
     def of_what(self, wanted: Array, found: Array) -> Array:
         """Return what the true positives are a part of."""
@@ -68,8 +73,8 @@ class Precision(Metric):
 
     def result(self) -> float:
         """Return the part; 0 where there is nothing it could be a part of."""
-        positives = int(self.positives)
-        return int(self.true_positives) / positives if positives else 0.0
+        positives = float(self.positives)
+        return float(self.true_positives) / positives if positives else 0.0
 
 
 class Recall(Precision):
@@ -132,19 +137,24 @@ class F1Score(Metric):
         self.found: Any = 0
         self.wanted: Any = 0
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
         need_same_shape("F1Score", y_true, tuple(y_pred.shape))
         classes = y_pred.shape[-1]
         if classes == 1 and self.threshold is None:
             raise ValueError("F1Score: one output is always the largest; give a threshold, such as threshold=0.5.")
+        rows = tuple(y_pred.shape[:-1])
         y_true, y_pred = y_true.reshape(-1, classes), y_pred.reshape(-1, classes)
         wanted = y_true > 0.5
         if self.threshold is None:
             found = (y_pred >= y_pred.max(axis=-1, keepdims=True)) & (abs(y_pred) > 1e-9)  # a row of zeros finds none
         else:
             found = y_pred > self.threshold
-        self.true_positives = self.true_positives + (wanted & found).sum(axis=0)
+        hits = wanted & found
+        if sample_weight is not None:
+            w = spread_weight("F1Score", sample_weight, rows).reshape(-1, 1)
+            hits, found, wanted = w * hits, w * found, w * wanted
+        self.true_positives = self.true_positives + hits.sum(axis=0)
         self.found = self.found + found.sum(axis=0)
         self.wanted = self.wanted + wanted.sum(axis=0)
 
@@ -153,9 +163,9 @@ class F1Score(Metric):
         hits, found, wanted = (np.atleast_1d(to_host(n)) for n in (self.true_positives, self.found, self.wanted))
         if self.average == "micro":
             hits, found, wanted = (n.sum(keepdims=True) for n in (hits, found, wanted))
-        scores = 2 * hits / np.maximum(found + wanted, 1)
+        scores = 2 * hits / np.maximum(found + wanted, TINY)
         if self.average == "weighted":
-            return float((scores * wanted).sum() / max(wanted.sum(), 1))
+            return float((scores * wanted).sum() / max(wanted.sum(), TINY))
         return float(scores.mean())
 
 
@@ -193,7 +203,7 @@ class AUC(Metric):
         self.true_positives: Any = 0
         self.false_positives: Any = 0
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
         need_same_shape("AUC", y_true, tuple(y_pred.shape))
         xp = array_module(y_pred)
@@ -202,13 +212,60 @@ class AUC(Metric):
         p = xp.clip(y_pred.reshape(-1), 0, 1)
         highest = xp.maximum(xp.ceil(p * last) - 1, 0)  # the highest threshold that p is above; the first is below 0
         thresholds = xp.arange(self.num_thresholds, dtype=highest.dtype)
+        if sample_weight is None:
+            for name, those in (("true_positives", wanted), ("false_positives", ~wanted)):
+                ordered = xp.sort(xp.where(those, highest, -1))
+                above = ordered.size - xp.searchsorted(ordered, thresholds)
+                setattr(self, name, getattr(self, name) + above)
+            return
+        w = spread_weight("AUC", sample_weight, tuple(y_pred.shape)).reshape(-1)
+        order = xp.argsort(-highest)
+        above = xp.searchsorted(-highest[order], -thresholds, side="right")  # how many are above each threshold
         for name, those in (("true_positives", wanted), ("false_positives", ~wanted)):
-            ordered = xp.sort(xp.where(those, highest, -1))
-            above = ordered.size - xp.searchsorted(ordered, thresholds)
-            setattr(self, name, getattr(self, name) + above)
+            sums = xp.concatenate([xp.zeros(1), xp.cumsum((w * those)[order])])
+            setattr(self, name, getattr(self, name) + sums[above])
 
     def result(self) -> float:
         """Return the area; 0 where targets of one kind are missing."""
         hits, alarms = np.atleast_1d(to_host(self.true_positives)), np.atleast_1d(to_host(self.false_positives))
-        y, x = hits / max(hits[0], 1), alarms / max(alarms[0], 1)
+        y, x = hits / max(hits[0], TINY), alarms / max(alarms[0], TINY)
         return float(((x[:-1] - x[1:]) * (y[:-1] + y[1:]) / 2).sum())
+
+
+def confusion_matrix(y_true: Any, y_pred: Any, num_classes: int | None = None) -> Array:
+    """Count which class was taken for which: the true class chooses the row, the answer the column.
+
+    A function and not a metric, for a log has no place for a table. `tinynn.plots.confusion_matrix` draws it.
+
+    Parameters
+    ----------
+    y_true, y_pred : array
+        What is true and what was said: class numbers, or rows of one-hot values or probabilities, of which the
+        largest counts.
+    num_classes : int, optional
+        The size of the table; by default as many as there are columns, or the largest class number + 1.
+
+    Returns
+    -------
+    array of int, shape (num_classes, num_classes)
+
+    Raises
+    ------
+    ValueError
+        If the two have different lengths, hold no class numbers, or more classes than `num_classes`.
+
+    Examples
+    --------
+    >>> confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1])
+    array([[1, 1],
+           [0, 2]])
+    """
+    true, true_classes = class_numbers(y_true, "confusion_matrix", "y_true")
+    said, said_classes = class_numbers(y_pred, "confusion_matrix", "y_pred")
+    if len(true) != len(said):
+        raise ValueError(f"confusion_matrix: y_true has {len(true)} samples and y_pred has {len(said)}.")
+    needed = max(true_classes, said_classes)
+    classes = needed if num_classes is None else check_count(num_classes, "confusion_matrix: num_classes")
+    if classes < needed:
+        raise ValueError(f"confusion_matrix: num_classes={classes}, but the data have {needed} classes.")
+    return np.bincount(classes * true + said, minlength=classes * classes).reshape(classes, classes)

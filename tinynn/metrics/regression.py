@@ -9,10 +9,10 @@ import numpy as np
 
 from tinynn.backend import Array, to_host
 from tinynn.losses.base import need_same_shape
-from tinynn.metrics.base import Metric
+from tinynn.metrics.base import MeanMetric, Metric, spread_weight
 
 
-class MeanSquaredError(Metric):
+class MeanSquaredError(MeanMetric):
     """The mean of (y - t)^2 over all numbers.
 
     Examples
@@ -24,20 +24,10 @@ class MeanSquaredError(Metric):
 
     name = "mean_squared_error"
 
-    def reset_state(self) -> None:
-        """Forget everything counted so far."""
-        self.total: Any = 0
-        self.count = 0
-
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
         e = errors(self, y_true, y_pred)
-        self.total = self.total + (e * e).sum()
-        self.count += e.size
-
-    def result(self) -> float:
-        """Return the mean; 0 before anything was counted."""
-        return float(self.total) / self.count if self.count else 0.0
+        self.add(e * e, sample_weight)
 
 
 class RootMeanSquaredError(MeanSquaredError):
@@ -69,11 +59,10 @@ class MeanAbsoluteError(MeanSquaredError):
 
     name = "mean_absolute_error"
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
         e = errors(self, y_true, y_pred)
-        self.total = self.total + abs(e).sum()
-        self.count += e.size
+        self.add(abs(e), sample_weight)
 
 
 class R2Score(Metric):
@@ -112,9 +101,9 @@ class R2Score(Metric):
         self.sum: Any = 0
         self.squared_sum: Any = 0
         self.residual: Any = 0
-        self.count = 0
+        self.count: Any = 0
 
-    def update_state(self, y_true: Array, y_pred: Array) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
         columns = y_pred.shape[-1] if y_pred.ndim > 1 else 1
         e = errors(self, y_true, y_pred).reshape(-1, columns)
@@ -122,16 +111,21 @@ class R2Score(Metric):
         if self.origin is None:
             self.origin = t[:1].copy()  # seen from the first targets, squares are small enough not to hide the variance
         t = t - self.origin
-        self.sum = self.sum + t.sum(axis=0)
-        self.squared_sum = self.squared_sum + (t * t).sum(axis=0)
-        self.residual = self.residual + (e * e).sum(axis=0)
-        self.count += len(t)
+        w: Any = 1.0
+        if sample_weight is not None:
+            rows = tuple(y_pred.shape[:-1]) if y_pred.ndim > 1 else tuple(y_pred.shape)
+            w = spread_weight("R2Score", sample_weight, rows).reshape(-1, 1)
+        self.sum = self.sum + (w * t).sum(axis=0)
+        self.squared_sum = self.squared_sum + (w * t * t).sum(axis=0)
+        self.residual = self.residual + (w * e * e).sum(axis=0)
+        self.count = self.count + (len(t) if sample_weight is None else w.sum())
 
     def result(self) -> float:
         """Return the score; 0 before anything was counted."""
-        if not self.count:
+        count = float(self.count)
+        if not count:
             return 0.0
-        residual, total = to_host(self.residual), to_host(self.squared_sum - self.sum * self.sum / self.count)
+        residual, total = to_host(self.residual), to_host(self.squared_sum - self.sum * self.sum / count)
         equal = total <= 0
         scores = np.where(equal, residual == 0, 1 - residual / np.where(equal, 1, total))
         if self.class_aggregation == "uniform_average" or equal.all():

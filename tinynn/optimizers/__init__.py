@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.arguments import resolve
+from tinynn.optimizers.adafactor import Adafactor
 from tinynn.optimizers.adagrad import Adadelta, Adagrad
 from tinynn.optimizers.adam import Adam, Adamax, AdamW, Nadam
 from tinynn.optimizers.base import Optimizer
@@ -24,6 +25,7 @@ __all__ = [
     "OPTIMIZERS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -38,6 +40,7 @@ __all__ = [
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adadelta": Adadelta,
+    "adafactor": Adafactor,
     "adagrad": Adagrad,
     "adam": Adam,
     "adamax": Adamax,

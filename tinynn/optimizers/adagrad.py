@@ -22,7 +22,7 @@ class Adagrad(Optimizer):
         a0, what the sum starts from.
     epsilon : float, default 1e-7
     **options
-        ``weight_decay``, ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, as for every `Optimizer`.
+        ``weight_decay``, a limit of the gradients, an average of the values: as for every `Optimizer`.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class Adadelta(Optimizer):
     rho : float, default 0.95
     epsilon : float, default 1e-7
     **options
-        ``weight_decay``, ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, as for every `Optimizer`.
+        ``weight_decay``, a limit of the gradients, an average of the values: as for every `Optimizer`.
 
     Examples
     --------

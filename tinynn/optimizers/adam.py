@@ -9,11 +9,39 @@ import numpy as np
 
 from tinynn.arguments import check_number
 from tinynn.backend import Array, array_module
-from tinynn.optimizers.base import Optimizer
+from tinynn.optimizers.base import Optimizer, average
 from tinynn.schedules import LearningRateSchedule
 
 
-class Adam(Optimizer):
+class Moments(Optimizer):
+    """Base class of Adam and its relatives: the running mean m and a running size, with Adam's settings."""
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **options: Any,
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        who = type(self).__name__
+        self.beta_1 = check_number(beta_1, f"{who}: beta_1", 0, 1, below=True)
+        self.beta_2 = check_number(beta_2, f"{who}: beta_2", 0, 1, below=True)
+        self.epsilon = check_number(epsilon, f"{who}: epsilon", 0)
+
+    def update_moments(self, m: Array, v: Array, dw: Array, scratch: Array) -> Array:
+        """Take dw into its running mean m and mean square v; return sqrt(v / (1 - b2^t)) + eps, in `scratch`."""
+        xp = array_module(m)
+        average(m, dw, self.beta_1, scratch)
+        average(v, xp.multiply(dw, dw, out=scratch), self.beta_2, scratch)
+        root = xp.sqrt(v, out=scratch)
+        root /= math.sqrt(1 - self.beta_2**self.iterations)
+        root += self.epsilon
+        return root
+
+
+class Adam(Moments):
     """Adaptive moments (Kingma & Ba 2015).
 
     m = b1 m + (1 - b1) dw              the gradient's recent mean
@@ -32,7 +60,7 @@ class Adam(Optimizer):
     epsilon : float, default 1e-7
     amsgrad : bool, default False
     **options
-        ``weight_decay``, ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, as for every `Optimizer`.
+        ``weight_decay``, a limit of the gradients, an average of the values: as for every `Optimizer`.
 
     Examples
     --------
@@ -58,11 +86,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **options)
-        who = type(self).__name__
-        self.beta_1 = check_number(beta_1, f"{who}: beta_1", 0, 1, below=True)
-        self.beta_2 = check_number(beta_2, f"{who}: beta_2", 0, 1, below=True)
-        self.epsilon = check_number(epsilon, f"{who}: epsilon", 0)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
         self.amsgrad = amsgrad
         if amsgrad:
             self.slot_names = ("M", "V", "V_max")
@@ -121,24 +145,6 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=decay, **options)
 
 
-class Moments(Optimizer):
-    """Base class of Adam's relatives: the running mean m and a running size, with Adam's settings."""
-
-    def __init__(
-        self,
-        learning_rate: float | LearningRateSchedule = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **options: Any,
-    ) -> None:
-        super().__init__(learning_rate, **options)
-        who = type(self).__name__
-        self.beta_1 = check_number(beta_1, f"{who}: beta_1", 0, 1, below=True)
-        self.beta_2 = check_number(beta_2, f"{who}: beta_2", 0, 1, below=True)
-        self.epsilon = check_number(epsilon, f"{who}: epsilon", 0)
-
-
 class Adamax(Moments):
     """Adam with the largest recent gradient in place of the mean square (Kingma & Ba 2015, section 7).
 
@@ -153,7 +159,7 @@ class Adamax(Moments):
     beta_2 : float, default 0.999
     epsilon : float, default 1e-7
     **options
-        ``weight_decay``, ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, as for every `Optimizer`.
+        ``weight_decay``, a limit of the gradients, an average of the values: as for every `Optimizer`.
 
     Examples
     --------
@@ -196,7 +202,7 @@ class Nadam(Moments):
     beta_2 : float, default 0.999
     epsilon : float, default 1e-7
     **options
-        ``weight_decay``, ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, as for every `Optimizer`.
+        ``weight_decay``, a limit of the gradients, an average of the values: as for every `Optimizer`.
 
     Examples
     --------
@@ -208,14 +214,9 @@ class Nadam(Moments):
 
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
-        xp = array_module(w)
         m, v = slots
         t = self.iterations
-        average(m, dw, self.beta_1, scratch)
-        average(v, xp.multiply(dw, dw, out=scratch), self.beta_2, scratch)
-        root = xp.sqrt(v, out=scratch)
-        root /= math.sqrt(1 - self.beta_2**t)
-        root += self.epsilon
+        root = self.update_moments(m, v, dw, scratch)
         n = m * (self.momentum(t + 1) / (1 - self.momenta(t + 1)))
         n += dw * ((1 - self.momentum(t)) / (1 - self.momenta(t)))
         n /= root
@@ -229,10 +230,3 @@ class Nadam(Moments):
     def momenta(self, t: int) -> float:
         """Return A_t, the product of a_1 to a_t."""
         return float(self.beta_1**t * LET_IN[min(t, len(LET_IN)) - 1])
-
-
-def average(m: Array, x: Array, beta: float, scratch: Array) -> None:
-    """Make m = beta m + (1 - beta) x in place, and work in `scratch`, which may be x."""
-    xp = array_module(m)
-    m *= beta
-    m += xp.multiply(x, 1 - beta, out=scratch)

@@ -23,7 +23,7 @@ class SGD(Optimizer):
         How much of the last step goes on.
     nesterov : bool, default False
     **options
-        ``weight_decay``, ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, as for every `Optimizer`.
+        ``weight_decay``, a limit of the gradients, an average of the values: as for every `Optimizer`.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class RMSprop(Optimizer):
     epsilon : float, default 1e-7
     centered : bool, default False
     **options
-        ``weight_decay``, ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, as for every `Optimizer`.
+        ``weight_decay``, a limit of the gradients, an average of the values: as for every `Optimizer`.
 
     Examples
     --------

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from tinynn.backend import Array, array_module
-from tinynn.optimizers.adam import Moments, average
+from tinynn.optimizers.adam import Moments
 from tinynn.optimizers.base import TINY
 
 
@@ -23,7 +21,7 @@ class Lamb(Moments):
     beta_2 : float, default 0.999
     epsilon : float, default 1e-7
     **options
-        ``weight_decay``, ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, as for every `Optimizer`.
+        ``weight_decay``, a limit of the gradients, an average of the values: as for every `Optimizer`.
 
     Examples
     --------
@@ -37,14 +35,9 @@ class Lamb(Moments):
         """Change w."""
         xp = array_module(w)
         m, v = slots
-        t = self.iterations
-        average(m, dw, self.beta_1, scratch)
-        average(v, xp.multiply(dw, dw, out=scratch), self.beta_2, scratch)
-        root = xp.sqrt(v, out=scratch)
-        root /= math.sqrt(1 - self.beta_2**t)
-        root += self.epsilon
+        root = self.update_moments(m, v, dw, scratch)
         s = xp.divide(m, root, out=scratch)
-        s /= 1 - self.beta_1**t
+        s /= 1 - self.beta_1**self.iterations
         for piece in self.pieces:
             w_length = xp.sqrt((w[piece] * w[piece]).sum())
             s_length = xp.sqrt((s[piece] * s[piece]).sum())

@@ -21,7 +21,7 @@ class Lion(Optimizer):
     beta_1 : float, default 0.9
     beta_2 : float, default 0.99
     **options
-        ``weight_decay``, ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, as for every `Optimizer`.
+        ``weight_decay``, a limit of the gradients, an average of the values: as for every `Optimizer`.
 
     Examples
     --------

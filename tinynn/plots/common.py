@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tinynn.backend import Array, to_host
-from tinynn.data import check_array
+from tinynn.backend import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,34 +52,6 @@ def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     if path is not None:
         figure.savefig(path, dpi=DOTS_PER_INCH)
     return figure
-
-
-def class_numbers(y: Any, who: str, name: str) -> tuple[Array, int]:
-    """Return class numbers, shape (samples,), and how many classes there must be.
-
-    Examples
-    --------
-    >>> class_numbers([[0, 0, 1], [1, 0, 0]], "here", "y")
-    (array([2, 0]), 3)
-    """
-    y = to_host(check_array(y, who, name))
-    if y.ndim == 2 and y.shape[1] > 1:
-        return y.argmax(axis=1), y.shape[1]
-    if y.ndim == 2:
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise ValueError(
-            f"{who}: {name} must be class numbers, of shape (samples,), or one-hot rows or probabilities, of shape "
-            f"(samples, classes); got the shape {y.shape}."
-        )
-    wrong = y[(y < 0) | (y != np.floor(y))]
-    if wrong.size:
-        raise ValueError(
-            f"{who}: {name} must hold class numbers 0, 1, 2, ..., or a row of probabilities a sample; got {wrong[0]}. "
-            "Of one probability a sample make class numbers with (p > 0.5).astype(int)."
-        )
-    numbers = y.astype(np.int64)
-    return numbers, int(numbers.max()) + 1
 
 
 def check_same_length(who: str, **arrays: Array) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinynn import metrics
 from tinynn.backend import Array
+from tinynn.data import class_numbers
 from tinynn.plots.common import (
     TEXT,
     TITLE,
     check_same_length,
-    class_numbers,
     finish,
     names_of_classes,
     new_figure,
@@ -75,7 +76,7 @@ def confusion_matrix(
             "compare, and number these from 0."
         )
     names = names_of_classes(class_names, classes, who)
-    counts = np.bincount(classes * true + said, minlength=classes * classes).reshape(classes, classes)
+    counts = metrics.confusion_matrix(true, said, classes)
 
     samples = counts.sum(axis=1, keepdims=True)
     rates = 100 * counts / np.maximum(samples, 1)  # in percent of the row; a class without samples has no mistakes

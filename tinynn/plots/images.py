@@ -11,12 +11,11 @@ import numpy as np
 
 from tinynn.arguments import check_count, check_shape
 from tinynn.backend import Array, to_host
-from tinynn.data import check_array
+from tinynn.data import check_array, class_numbers
 from tinynn.plots.common import (
     TEXT,
     TITLE,
     check_same_length,
-    class_numbers,
     finish,
     names_of_classes,
     new_figure,
