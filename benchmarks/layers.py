@@ -52,6 +52,11 @@ def last_step(layer: Any, x: Any) -> Any:
     return layer(x)[0][:, -1]
 
 
+def to_itself(layer: Any, x: Any) -> Any:
+    """Return the output of self-attention in PyTorch, without the table of who looked where."""
+    return layer(x, x, x, need_weights=False)[0]
+
+
 @dataclass(frozen=True)
 class Case:
     """One layer.
@@ -74,7 +79,7 @@ class Case:
     call: Callable[[Any, Any], Any] = output
 
 
-IMAGE, FLAT, STEPS = (64, 28, 28, 32), (128, 1024), (128, 28, 64)
+IMAGE, FLAT, STEPS, WORDS = (64, 28, 28, 32), (128, 1024), (128, 28, 64), (32, 64, 128)
 
 CASES = [
     Case("Dense", lambda: layers.Dense(1024), lambda nn: nn.Linear(1024, 1024), FLAT),
@@ -93,7 +98,19 @@ CASES = [
     Case("SimpleRNN", lambda: layers.SimpleRNN(128), lambda nn: nn.RNN(64, 128, batch_first=True), STEPS, last_step),
     Case("LSTM", lambda: layers.LSTM(128), lambda nn: nn.LSTM(64, 128, batch_first=True), STEPS, last_step),
     Case("GRU", lambda: layers.GRU(128), lambda nn: nn.GRU(64, 128, batch_first=True), STEPS, last_step),
-    # Here is the place of attention.
+    Case(
+        "MultiHeadAttention",
+        lambda: layers.MultiHeadAttention(4, 32),
+        lambda nn: nn.MultiheadAttention(128, 4, batch_first=True),
+        WORDS,
+        to_itself,
+    ),
+    Case(
+        "TransformerBlock",
+        lambda: layers.TransformerBlock(128, 4),
+        lambda nn: nn.TransformerEncoderLayer(128, 4, 512, dropout=0.0, batch_first=True, norm_first=True),
+        WORDS,
+    ),
     Case("ReLU", layers.ReLU, lambda nn: nn.ReLU(), IMAGE),
     Case("Sigmoid", layers.Sigmoid, lambda nn: nn.Sigmoid(), IMAGE),
     Case("Tanh", layers.Tanh, lambda nn: nn.Tanh(), IMAGE),
