@@ -172,7 +172,7 @@ def gradients(
 
     parameters = layer.parameters
     the_loss, targets = loss_and_targets(layer, y, loss)
-    with in_float64(parameters):
+    with in_float64(parameters), plain_lines(layer):
         rng = generator(seed, 0)  # not default_rng(seed), which may well have drawn x: dy = x hides errors
         forward = repeatable(layer)
         penalized = [inner for inner in layer.walk() if inner.activity_penalty is not None]
@@ -305,8 +305,9 @@ def true_gradient(
                 by_complex_step = np.asarray(complex_step(function, direction))
         except (TypeError, np.exceptions.ComplexWarning):
             return False
-        # Within the function numbers may be as large as what goes in, or as 1, however small what comes out.
-        largest = max(1.0, np.abs(original).max(initial=0.0), np.abs(at(original, function)).max(initial=0.0))
+        # Within the function numbers may be as large as what goes in, or as 1, however small what comes out; and the
+        # objective is a sum, whose terms may be larger than it is.
+        largest = max(1.0, np.abs(original).max(initial=0.0), np.abs(at(original, functions[0])).sum())
         rounding = 20 * np.finfo(float).eps * largest / 1e-6
         size = max(np.abs(by_differences).max(initial=0.0), np.abs(by_complex_step).max(initial=0.0))
         return bool(np.abs(by_differences - by_complex_step).max(initial=0.0) <= 1e-4 * size + rounding)
@@ -351,6 +352,19 @@ def in_float64(parameters: list[Parameter]) -> Iterator[None]:
     finally:
         for parameter, (value, grad) in zip(parameters, kept, strict=True):
             parameter.bind(value, grad)
+
+
+@contextmanager
+def plain_lines(layer: Layer) -> Iterator[None]:
+    """Have the layers run the lines that are read, not their fused twins."""
+    fused = [(inner, inner.plain) for inner in layer.walk() if inner.has_fused]
+    try:
+        for inner, _ in fused:
+            inner.plain = True
+        yield
+    finally:
+        for inner, before in fused:
+            inner.plain = before
 
 
 def loss_and_targets(layer: Layer, y: Any, loss: Any) -> tuple[losses.Loss | None, Array]:

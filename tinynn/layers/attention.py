@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinynn import initializers, regularizers
-from tinynn.arguments import Shape, check_count
+from tinynn.arguments import Shape, check_count, check_number
 from tinynn.backend import Array, array_module
 from tinynn.layers.base import Layer, ShapeError, show_shape
 from tinynn.layers.position import RotaryEmbedding
@@ -143,7 +143,8 @@ class MultiHeadAttention(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.turn_q = RotaryEmbedding() if rotary else None
         self.turn_k = RotaryEmbedding() if rotary else None
-        self.drop = Dropout(dropout, name=f"dropout of {type(self).__name__}") if dropout else None
+        rate = check_number(dropout, f"{self.label}: dropout", 0, 1)
+        self.drop = Dropout(rate) if rate else None
 
     # Building ----------------------------------------------------------------------------------------------------
 
@@ -185,8 +186,14 @@ class MultiHeadAttention(Layer):
 
     def __call__(self, x: Array, training: bool = False, **others: Any) -> Any:
         """Return forward(x, ...), building the layer for x, value and key at its first use."""
-        given = (others.get("value"), others.get("key"))
-        self.other_shapes = [tuple(array.shape[1:]) for array in given if array is not None]
+        self.other_shapes = []
+        for name in ("value", "key"):
+            array = others.get(name)
+            if array is not None:
+                array_module(array)
+                others[name] = array.astype(self.dtype) if array.dtype.kind in "iub" else array
+                self.need_value(others.get("value"))
+                self.other_shapes.append(tuple(array.shape[1:]))
         return super().__call__(x, training, **others)
 
     def connect(self, input_shape: Shape) -> Shape:
@@ -219,13 +226,14 @@ class MultiHeadAttention(Layer):
         value_mask : array of bool, shape (batch, S), optional
             Which steps of value count; by default `mask` where value is x.
         attention_mask : array of bool, shape (batch, T, S) or (T, S), optional
-            Which step may look at which.
+            Which step may look at which. The answer to a step that may look nowhere is 0.
         """
         xp = array_module(x)
-        if key is not None and value is None:
-            raise ValueError(f"{self.label}: got a key and no value; each key needs its answer. Give value=... too.")
+        if key is not None:
+            self.need_value(value)
         value_in = x if value is None else value
         key_in = value_in if key is None else key
+        self.check_others(x, value_in, key_in)
         (B, T, D), S = x.shape, value_in.shape[1]
         H, G, K, V = self.num_heads, self.num_key_value_heads, self.key_dim, self.value_dim
         seen = self.combine_masks(x, value_in, mask, value_mask, attention_mask)
@@ -240,6 +248,56 @@ class MultiHeadAttention(Layer):
         q = q2.reshape(B, T, H, K).transpose(0, 2, 1, 3)                        # (B T, H K) -> (B, H, T, K)
         k = k2.reshape(B, S, G, K).transpose(0, 2, 1, 3)                        # (B S, G K) -> (B, G, S, K)
         v = v2.reshape(B, S, G, V).transpose(0, 2, 1, 3)
+        o, kept = self.attend(q, k, v, seen, training)                          # (B, H, T, V)
+        o2 = o.transpose(0, 2, 1, 3).reshape(B * T, H * V)                      # heads side by side
+        y2 = xp.matmul(o2, self.Wo.reshape(H * V, -1))                          # (B T, H V) (H V, O) -> (B T, O)
+        if self.use_bias:
+            y2 = y2 + self.bo
+        y = y2.reshape(B, T, -1)
+        self.cache = (x, value, key, o2, kept)
+        return y
+
+    def backward(self, dy: Array, need_dx: bool = True) -> Any:
+        """Write the weights' gradients, return dx; (dx, dvalue) if value was given, (dx, dvalue, dkey) if key was."""
+        xp = array_module(dy)
+        x, value, key, o2, kept = self.take_cache()
+        value_in = x if value is None else value
+        key_in = value_in if key is None else key
+        (B, T, D), S = x.shape, value_in.shape[1]
+        H, G, K, V = self.num_heads, self.num_key_value_heads, self.key_dim, self.value_dim
+
+        dy2 = dy.reshape(B * T, -1)                                             # y = y2 by batch
+        xp.matmul(o2.T, dy2, out=self.dWo.reshape(H * V, -1))                   # y2 = o2 Wo + bo
+        do2 = xp.matmul(dy2, self.Wo.reshape(H * V, -1).T)                      # y2 = o2 Wo + bo
+        do = do2.reshape(B, T, H, V).transpose(0, 2, 1, 3)                      # o2 = heads of o side by side
+        dq, dk, dv = self.attend_backward(do, kept)                             # o = attend(q, k, v)
+        dq2 = dq.transpose(0, 2, 1, 3).reshape(B * T, H * K)                    # q = q2 by heads
+        dk2 = dk.transpose(0, 2, 1, 3).reshape(B * S, G * K)                    # k = k2 by heads
+        dv2 = dv.transpose(0, 2, 1, 3).reshape(B * S, G * V)                    # v = v2 by heads
+        xp.matmul(x.reshape(B * T, D).T, dq2, out=self.dWq.reshape(D, -1))      # q2 = x Wq + bq
+        xp.matmul(key_in.reshape(B * S, -1).T, dk2, out=self.dWk.reshape(-1, G * K))   # k2 = key Wk + bk
+        xp.matmul(value_in.reshape(B * S, -1).T, dv2, out=self.dWv.reshape(-1, G * V))   # v2 = value Wv + bv
+        if self.use_bias:
+            dy2.sum(axis=0, out=self.dbo)                                       # y2 = o2 Wo + bo
+            dq2.sum(axis=0, out=self.dbq.reshape(-1))                           # q2 = x Wq + bq
+            dk2.sum(axis=0, out=self.dbk.reshape(-1))                           # k2 = key Wk + bk
+            dv2.sum(axis=0, out=self.dbv.reshape(-1))                           # v2 = value Wv + bv
+        if not need_dx:
+            return None
+        dx_q = xp.matmul(dq2, self.Wq.reshape(D, -1).T).reshape(x.shape)        # q2 = x Wq + bq
+        dx_k = xp.matmul(dk2, self.Wk.reshape(-1, G * K).T).reshape(key_in.shape)     # k2 = key Wk + bk
+        dx_v = xp.matmul(dv2, self.Wv.reshape(-1, G * V).T).reshape(value_in.shape)   # v2 = value Wv + bv
+        if key is not None:
+            return dx_q, dx_v, dx_k
+        if value is not None:
+            return dx_q, dx_k + dx_v
+        dx = dx_q + dx_k + dx_v                                                 # x goes all three ways
+        return dx
+
+    def attend(self, q: Array, k: Array, v: Array, seen: Array | None, training: bool) -> tuple[Array, Any]:
+        """Return the answers v mixed as the keys k fit the questions q, (B, H, T, V), and what the way back needs."""
+        xp = array_module(q)
+        (B, H, T, K), (G, S) = q.shape, k.shape[1:3]
         qr = q if self.turn_q is None else self.turn_q.forward(q)
         kr = k if self.turn_k is None else self.turn_k.forward(k)
         qs = qr.reshape(B, G, -1, K) * (1 / math.sqrt(K))                       # heads of a group: one long column
@@ -249,62 +307,29 @@ class MultiHeadAttention(Layer):
         z = s - s.max(axis=-1, keepdims=True)                                   # exp cannot overflow
         e = xp.exp(z)
         p = e / e.sum(axis=-1, keepdims=True)                                   # (B, G, H/G T, S)
+        if seen is not None:                                                    # who may look nowhere gets no answer
+            p = xp.where(seen, p.reshape(B, G, -1, T, S), 0).reshape(p.shape)
         m = p if self.drop is None else self.drop.forward(p, training)
-        o = xp.matmul(m, v)                                                     # (B, G, H/G T, S) (B, G, S, V)
-        o2 = o.reshape(B, H, T, V).transpose(0, 2, 1, 3).reshape(B * T, H * V)  # heads side by side
-        y2 = xp.matmul(o2, self.Wo.reshape(H * V, -1))                          # (B T, H V) (H V, O) -> (B T, O)
-        if self.use_bias:
-            y2 = y2 + self.bo
-        y = y2.reshape(B, T, -1)
-        self.cache = (x, value, key, seen, qs, kr, v, p, m, o2)
-        return y
+        o = xp.matmul(m, v).reshape(B, H, T, -1)                                # (B, G, H/G T, S) (B, G, S, V)
+        return o, (qs, kr, v, p, m)
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Any:
-        """Write the weights' gradients, return dx; (dx, dvalue) if value was given, (dx, dvalue, dkey) if key was."""
-        xp = array_module(dy)
-        x, value, key, seen, qs, kr, v, p, m, o2 = self.take_cache()
-        value_in = x if value is None else value
-        key_in = value_in if key is None else key
-        (B, T, D), S = x.shape, value_in.shape[1]
-        H, G, K, V = self.num_heads, self.num_key_value_heads, self.key_dim, self.value_dim
-
-        dy2 = dy.reshape(B * T, -1)                                             # y = y2 by batch
-        xp.matmul(o2.T, dy2, out=self.dWo.reshape(H * V, -1))                   # y2 = o2 Wo + bo
-        do2 = xp.matmul(dy2, self.Wo.reshape(H * V, -1).T)                      # y2 = o2 Wo + bo
-        do = do2.reshape(B, T, H, V).transpose(0, 2, 1, 3).reshape(B, G, -1, V)   # o2 = heads of o side by side
-        dv = xp.matmul(m.transpose(0, 1, 3, 2), do)                             # o = m v
-        dm = xp.matmul(do, v.transpose(0, 1, 3, 2))                             # o = m v
+    def attend_backward(self, do: Array, kept: Any) -> tuple[Array, Array, Array]:
+        """Return dq, dk and dv."""
+        xp = array_module(do)
+        qs, kr, v, p, m = kept
+        (B, H, T, V), (G, _, K) = do.shape, kr.shape[1:]
+        do2 = do.reshape(B, G, -1, V)                                           # heads of a group: one long column
+        dv = xp.matmul(m.transpose(0, 1, 3, 2), do2)                            # o = m v
+        dm = xp.matmul(do2, v.transpose(0, 1, 3, 2))                            # o = m v
         dp = dm if self.drop is None else self.drop.backward(dm)                # m = drop(p)
         c = xp.einsum("bgts,bgts->bgt", p, dp)[..., None]
-        ds = p * (dp - c)                                                       # p = softmax(s)
-        if seen is not None:                                                    # s = where(seen, s, NEVER)
-            ds = xp.where(seen, ds.reshape(B, G, -1, T, S), 0).reshape(ds.shape)
+        ds = p * (dp - c)                                                       # p = softmax(s), 0 where not seen
         dqs = xp.matmul(ds, kr)                                                 # s = qs kr^T
         dkr = xp.matmul(ds.transpose(0, 1, 3, 2), qs)                           # s = qs kr^T
         dqr = (dqs * (1 / math.sqrt(K))).reshape(B, H, T, K)                    # qs = qr / sqrt(K)
         dk = dkr if self.turn_k is None else self.turn_k.backward(dkr)          # kr = turn(k)
         dq = dqr if self.turn_q is None else self.turn_q.backward(dqr)          # qr = turn(q)
-        dq2 = dq.transpose(0, 2, 1, 3).reshape(B * T, H * K)                    # q = q2 by heads
-        dk2 = dk.transpose(0, 2, 1, 3).reshape(B * S, G * K)                    # k = k2 by heads
-        dv2 = dv.transpose(0, 2, 1, 3).reshape(B * S, G * V)                    # v = v2 by heads
-        xp.matmul(x.reshape(B * T, D).T, dq2, out=self.dWq.reshape(D, -1))      # q2 = x Wq + bq
-        xp.matmul(key_in.reshape(B * S, -1).T, dk2, out=self.dWk.reshape(-1, G * K))   # k2 = key Wk + bk
-        xp.matmul(value_in.reshape(B * S, -1).T, dv2, out=self.dWv.reshape(-1, G * V))   # v2 = value Wv + bv
-        if self.use_bias:
-            dy2.sum(axis=0, out=self.dbo)
-            dq2.sum(axis=0, out=self.dbq.reshape(-1))
-            dk2.sum(axis=0, out=self.dbk.reshape(-1))
-            dv2.sum(axis=0, out=self.dbv.reshape(-1))
-        if not need_dx:
-            return None
-        dx_q = xp.matmul(dq2, self.Wq.reshape(D, -1).T).reshape(x.shape)        # q2 = x Wq + bq
-        dkey = xp.matmul(dk2, self.Wk.reshape(-1, G * K).T).reshape(key_in.shape)     # k2 = key Wk + bk
-        dvalue = xp.matmul(dv2, self.Wv.reshape(-1, G * V).T).reshape(value_in.shape)   # v2 = value Wv + bv
-        if key is not None:
-            return dx_q, dvalue, dkey
-        if value is not None:
-            return dx_q, dkey + dvalue
-        return dx_q + dkey + dvalue               # x goes all three ways
+        return dq, dk, dv
 
     def combine_masks(
         self, x: Array, value: Array, mask: Array | None, value_mask: Array | None, attention_mask: Array | None
@@ -316,12 +341,12 @@ class MultiHeadAttention(Layer):
             value_mask = mask
         found = []
         if mask is not None:
-            found.append(self.check_mask(mask, "mask", ((B, T),)).reshape(B, 1, 1, T, 1))
+            found.append(self.check_mask(mask, x, "mask", ((B, T),)).reshape(B, 1, 1, T, 1))
         if value_mask is not None:
-            found.append(self.check_mask(value_mask, "value_mask", ((B, S),)).reshape(B, 1, 1, 1, S))
+            found.append(self.check_mask(value_mask, x, "value_mask", ((B, S),)).reshape(B, 1, 1, 1, S))
         if attention_mask is not None:
             allowed = ((B, T, S), (1, T, S), (T, S))
-            found.append(self.check_mask(attention_mask, "attention_mask", allowed).reshape(-1, 1, 1, T, S))
+            found.append(self.check_mask(attention_mask, x, "attention_mask", allowed).reshape(-1, 1, 1, T, S))
         if self.use_causal_mask:
             found.append((xp.arange(T)[:, None] >= xp.arange(S)).reshape(1, 1, 1, T, S))
         seen = None
@@ -329,11 +354,35 @@ class MultiHeadAttention(Layer):
             seen = one if seen is None else seen & one
         return seen
 
-    def check_mask(self, mask: Array, name: str, shapes: tuple[Shape, ...]) -> Array:
-        """Return a mask of bool, or say what is wrong with it."""
-        if tuple(mask.shape) not in shapes:
-            wanted = " or ".join(map(str, shapes))
-            raise ShapeError(f"{self.label}: {name} must have the shape {wanted}, got {tuple(mask.shape)}.")
+    # What is wrong -----------------------------------------------------------------------------------------------
+
+    def need_value(self, value: Array | None) -> None:
+        """Raise ValueError if there is a key and no value."""
+        if value is None:
+            raise ValueError(f"{self.label}: got a key and no value; each key needs its answer. Give value=... too.")
+
+    def check_others(self, x: Array, value: Array, key: Array) -> None:
+        """Raise ShapeError unless value and key fit x, each other and the weights."""
+        B, S = len(x), value.shape[1] if value.ndim > 1 and value.shape[1] else "steps"
+        for name, array, W in (("value", value, self.Wv), ("key", key, self.Wk)):
+            if tuple(array.shape) != (B, S, W.shape[0]):
+                raise ShapeError(
+                    f"{self.label} expected {name} of shape ({B}, {S}, {W.shape[0]}), got {tuple(array.shape)}. "
+                    "It must have the samples of x and the features it was built for, and key and value the same steps."
+                )
+
+    def check_mask(self, mask: Any, x: Array, name: str, shapes: tuple[Shape, ...]) -> Array:
+        """Return a mask, or say what is wrong with it."""
+        who = f"{self.label}: {name}"
+        if not hasattr(mask, "dtype") or array_module(mask) is not array_module(x):
+            raise ValueError(
+                f"{who} must be an array as x is, {type(x).__name__}, got {type(mask).__name__}. "
+                "Make it one with array_module(x).asarray(mask)."
+            )
         if mask.dtype.kind != "b":
-            raise ValueError(f"{self.label}: {name} must be of bool, True where a step counts, got {mask.dtype}.")
+            raise ValueError(f"{who} must be of bool, True where a step counts, got {mask.dtype}. Write mask != 0.")
+        if tuple(mask.shape) not in shapes:
+            wanted = " or ".join(str(shape) for shape in dict.fromkeys(shapes))
+            advice = " It is turned round: give mask.T." if tuple(mask.shape[::-1]) in shapes else ""
+            raise ShapeError(f"{who} must have the shape {wanted}, got {tuple(mask.shape)}.{advice}")
         return mask

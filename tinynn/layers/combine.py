@@ -99,9 +99,9 @@ class Chain(Combination):
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write the gradients of all layers, return dx."""
         self.take_cache()
-        dx = dy
         for layer in reversed(self.layers):
-            dx = layer.backward(dx, need_dx or layer is not self.layers[0])
+            dy = layer.backward(dy, need_dx or layer is not self.layers[0])  # y = layer(y)
+        dx = dy                                   # y = x
         return dx if need_dx else None
 
 
@@ -214,6 +214,15 @@ class TimeDistributed(Combination):
     def __init__(self, layer: Any, **options: Any) -> None:
         super().__init__(**options)
         self.layer = self.take(layer, "layer")
+
+    @property
+    def takes_integers(self) -> bool:  # type: ignore[override]
+        """Whether the layer does."""
+        return self.layer.takes_integers
+
+    def check_values(self, x: Array) -> None:
+        """Raise ValueError if the layer cannot take these inputs."""
+        self.layer.check_values(x)
 
     def build(self, input_shape: Shape) -> Shape:
         """Build the layer for one step."""

@@ -82,15 +82,20 @@ class Embedding(Layer):
 
     def check_values(self, x: Array) -> None:
         """Raise ValueError unless x is whole numbers from 0 to input_dim - 1."""
+        self.check_kind(x)
+        low, high = (int(x.min()), int(x.max())) if x.size else (0, 0)
+        numbers = f"{self.label} has vectors for the numbers 0 to {self.input_dim - 1}"
+        if low < 0:
+            raise ValueError(f"{numbers}, got {low}. Numbers count from 0 up; look at the data.")
+        if high >= self.input_dim:
+            raise ValueError(f"{numbers}, got {high}. Make it with input_dim={high + 1}, or look at the data.")
+
+    def check_kind(self, x: Array) -> None:
+        """Raise ValueError unless x is whole numbers."""
         if x.dtype.kind not in "iu":
             raise ValueError(
-                f"{self.label} expected whole numbers (token ids), got {x.dtype}. Change them with x.astype('int32')."
-            )
-        low, high = int(x.min(initial=0)), int(x.max(initial=0))
-        if low < 0 or high >= self.input_dim:
-            raise ValueError(
-                f"{self.label} has vectors for the numbers 0 to {self.input_dim - 1}, got {low if low < 0 else high}. "
-                f"Make it with input_dim={high + 1 if low >= 0 else '(the largest number + 1)'}, or look at the data."
+                f"{self.label} expected whole numbers (token ids), got {x.dtype}. Change them with x.astype('int32'); "
+                "a layer before it makes them floating point, so in a model it stands first."
             )
 
     def compute_mask(self, x: Array, mask: Array | None) -> Array | None:
@@ -101,6 +106,7 @@ class Embedding(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return a vector for each number in x."""
+        self.check_kind(x)                        # a model looks at what its first layer gets; this may be another
         y = self.W[x]                             # (B, ...) -> (B, ..., D)
         self.cache = x
         return y
@@ -116,7 +122,8 @@ def sum_by_number(numbers: Array, rows: Array, out: Array) -> Array:
     """Write into ``out[v]`` the sum of the rows whose number is v; zero where there are none.
 
     The rows are sorted by number and summed run by run, always in the same order, so that the result is the same to
-    the last bit every time: `add.at` on a GPU adds in the order in which the threads arrive.
+    the last bit every time: `add.at` on a GPU adds in the order in which the threads arrive. They are summed in
+    float64: CuPy takes a run's sum as the difference of two sums from the first row on, which float32 would blur.
     """
     xp = array_module(rows)
     order = xp.argsort(numbers, kind="stable")
@@ -125,5 +132,5 @@ def sum_by_number(numbers: Array, rows: Array, out: Array) -> Array:
     first[1:] = in_order[1:] != in_order[:-1]
     starts = xp.flatnonzero(first)
     out[...] = 0
-    out[in_order[starts]] = xp.add.reduceat(rows[order], starts, axis=0)
+    out[in_order[starts]] = xp.add.reduceat(rows[order], starts, axis=0, dtype="float64")
     return out

@@ -172,7 +172,7 @@ class GRU(Recurrent):
         gate_backward, act_backward = self.recurrent_activation.backward, self.activation.backward
         T = len(kept)
         [dh] = dlast
-        da, dk = [dh] * T, [dh] * T
+        da, dk = [None] * T, [None] * T
         for t in reversed(range(T)):
             hn, k_g, z, r, g, d = kept[t]
             dh = dh + dy[t]                               # y[t] = h
@@ -241,7 +241,7 @@ class GRU(Recurrent):
         gate_backward, act_backward = self.recurrent_activation.backward, self.activation.backward
         T = len(kept)
         [dh] = dlast
-        da = [dh] * T
+        da: Any = [None] * T
         for t in reversed(range(T)):
             hn, p, z, r, g, d = kept[t]
             dh = dh + dy[t]                               # y[t] = h

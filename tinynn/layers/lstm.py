@@ -162,7 +162,7 @@ class LSTM(Recurrent):
         gate_backward, act_backward = self.recurrent_activation.backward, self.activation.backward
         T = len(kept)
         dh, dc = dlast
-        da = [dh] * T
+        da: Any = [None] * T
         for t in reversed(range(T)):
             hn, c, i, f, g, o, s = kept[t]
             dh = dh + dy[t]                               # y[t] = h

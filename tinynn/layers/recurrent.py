@@ -433,7 +433,7 @@ class SimpleRNN(Recurrent):
         act_backward = self.activation.backward
         T = len(kept)
         [dh] = dlast
-        da = [dh] * T
+        da: Any = [None] * T
         for t in reversed(range(T)):
             hn, h_new = kept[t]
             dh = dh + dy[t]                               # y[t] = h

@@ -236,10 +236,10 @@ class UpSampling(Layer):
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
         self.take_cache()
-        dx = dy
-        for axis, size in enumerate(self.sizes, 1):
-            copies = dx.reshape(*dx.shape[:axis], -1, size, *dx.shape[axis + 1 :])  # (..., N, size, ...)
-            dx = copies.sum(axis=axis + 1)        # y = x, size times
+        for axis, size in reversed(list(enumerate(self.sizes, 1))):
+            copies = dy.reshape(*dy.shape[:axis], -1, size, *dy.shape[axis + 1 :])  # (..., N, size, ...)
+            dy = copies.sum(axis=axis + 1)        # y = y, size times
+        dx = dy                                   # y = x
         return dx
 
 

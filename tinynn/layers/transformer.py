@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinynn.arguments import Shape, check_count
+from tinynn.arguments import Shape, check_count, check_number
 from tinynn.layers.attention import MultiHeadAttention
 from tinynn.layers.base import Layer, ShapeError, show_shape
 from tinynn.layers.combine import Chain, Residual
@@ -78,10 +78,15 @@ class TransformerBlock(Chain):
         epsilon: float = 1e-5,
         **options: Any,
     ) -> None:
-        who = type(self).__name__
+        name = options.get("name")
+        who = f"{name} ({type(self).__name__})" if name else type(self).__name__
         dim, num_heads = check_count(dim, f"{who}: dim"), check_count(num_heads, f"{who}: num_heads")
         if dim % num_heads:
-            raise ValueError(f"{who}: dim must be a multiple of num_heads, got dim={dim} and num_heads={num_heads}.")
+            raise ValueError(
+                f"{who}: dim must be a multiple of num_heads, so that each head gets as many features, "
+                f"got dim={dim} and num_heads={num_heads}."
+            )
+        dropout = check_number(dropout, f"{who}: dropout", 0, 1)
         width = 4 * dim if intermediate_dim is None else check_count(intermediate_dim, f"{who}: intermediate_dim")
         attention: list[Layer] = [
             MultiHeadAttention(
@@ -100,17 +105,20 @@ class TransformerBlock(Chain):
         first, second = LayerNormalization(epsilon=epsilon), LayerNormalization(epsilon=epsilon)
         layers: list[Layer]
         if norm_first:
-            layers = [Residual([first, *attention]), Residual([second, *network])]
+            layers = [Residual([first, *attention], name="attention"), Residual([second, *network], name="network")]
         else:
-            layers = [Residual(attention), first, Residual(network), second]
+            layers = [Residual(attention, name="attention"), first, Residual(network, name="network"), second]
         super().__init__(layers, who, **options)
         self.dim = dim
 
     def build(self, input_shape: Shape) -> Shape:
         """Build attention and network."""
-        if len(input_shape) != 2 or input_shape[1] != self.dim:
+        if len(input_shape) != 2 or input_shape[0] == 0 or input_shape[1] != self.dim:
+            advice = "It must be steps of features, with at least one step."
+            if len(input_shape) == 2 and input_shape[0]:
+                advice = f"Make it with dim={input_shape[1]}, or put a Dense({self.dim}) before it."
             raise ShapeError(
-                f"{self.label} expected an input of shape (batch, steps, {self.dim}), got {show_shape(input_shape)}. "
-                f"Make it with dim={input_shape[-1] if input_shape else 1}, or put a Dense({self.dim}) before it."
+                f"{self.label} expected an input of shape (batch, steps, {self.dim}), "
+                f"got {show_shape(input_shape)}. {advice}"
             )
         return super().build(input_shape)

@@ -171,9 +171,9 @@ class SparseCategoricalCrossentropy(LogitLoss):
             return dz
         xp = array_module(q)
         dq = xp.zeros_like(q)
-        dq[here] = -1 / q[here]                   # v = -log q_k
+        dq[here] = (-dv / q[here].reshape(*shape[:-1], 1)).reshape(-1)  # v = -log q_k
         dp = (dq - (dq * q).sum(axis=-1, keepdims=True)) / s  # q = p / s, s = sum p
-        return dv * dp.reshape(shape)
+        return dp.reshape(shape)
 
 
 class BinaryCrossentropy(LogitLoss):
