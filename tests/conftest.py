@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.guard import FakeCuPy
+from tests.keras_float64 import keras_float64
 from tinynn.backend import Device, choose_device
 
 quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -55,18 +55,5 @@ def no_device_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def keras() -> Iterator[Any]:
     """Keras on JAX, in float64, for tests of the group ``parity``."""
-    os.environ["KERAS_BACKEND"] = "jax"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # other people's deprecations
-        import jax
-        import keras
-
-    jax.config.update("jax_enable_x64", True)
-    from keras.src.backend.common import dtypes
-
-    keras.config.set_floatx("float64")
-    # Keras on JAX takes every float64 intermediate (a mean, a tanh) down to float32; this table is where.
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setitem(dtypes.BIT64_TO_BIT32_DTYPE, "float64", "float64")
-    yield keras
-    monkeypatch.undo()
+    with keras_float64() as module:
+        yield module

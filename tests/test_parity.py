@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import tinynn
+from tests.keras_float64 import compared_with_keras, keras_gradients
 from tests.layers.row import Row
 from tests.layers.table import TABLE
 from tinynn import Dense, Input, Sequential, losses, metrics, optimizers, schedules
 from tinynn.parameter import Arena, Parameter
-from tinynn.training import penalty
 
 pytestmark = [
     pytest.mark.parity,
@@ -25,24 +25,6 @@ pytestmark = [
 ]
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
-
-
-def keras_gradients(
-    keras: Any, model: Any, x: np.ndarray, scalar: Callable[[Any], Any], training: bool = False
-) -> list[np.ndarray]:
-    """Return JAX's gradients of scalar(model(x)), and what layers add to the loss, by x and by every weight."""
-    import jax
-
-    def objective(x: Any, trainable: Any) -> Any:
-        kept = [v.value for v in model.non_trainable_variables]
-        y, _, added = model.stateless_call(trainable, kept, x, training=training, return_losses=True)
-        return scalar(y) + sum(added)
-
-    weights = [v.value for v in model.trainable_variables]
-    if x.dtype.kind == "i":
-        return [np.zeros(x.shape), *map(np.asarray, jax.grad(objective, argnums=1)(x, weights))]
-    dx, dweights = jax.grad(objective, argnums=(0, 1))(x, weights)
-    return [np.asarray(gradient) for gradient in (dx, *dweights)]
 
 
 def test_every_layer_is_compared_or_says_why_not() -> None:
@@ -53,24 +35,9 @@ PAIRS = [(row, shape) for row in TABLE if row.keras is not None for shape in row
 
 
 @pytest.mark.parametrize(("row", "shape"), PAIRS, ids=[f"{row}{shape}" for row, shape in PAIRS])
-def test_layer(keras: Any, row: Row, shape: tuple[int, ...], rng: np.random.Generator) -> None:
-    x = row.sample((6, *shape), 7)
-    front = [] if row.tokens else [Dense(shape[-1], activation="tanh")]
-    mine = Sequential([Input(shape), *front, row.make()], dtype="float64", seed=1)
-    their_front = [] if row.tokens else [keras.layers.Dense(shape[-1], activation="tanh")]
-    theirs = keras.Sequential([keras.Input(shape, dtype=x.dtype), *their_front, row.keras(keras)])
-    theirs.set_weights(mine.get_weights())
-    y = mine(x, row.training)
-    np.testing.assert_allclose(y, theirs(x, training=row.training), **EXACT)
-    np.testing.assert_allclose(penalty(mine.need_arena()), float(sum(theirs.losses)), **EXACT)
-    dy = rng.normal(size=y.shape)
-    dx = mine.backward(dy, need_dx=not row.tokens)
-    learned = [parameter for parameter in mine.parameters if parameter.trainable]
-    expected = keras_gradients(keras, theirs, x, lambda out: (dy * out).sum(), row.training)
-    if not row.tokens:
-        np.testing.assert_allclose(dx, expected[0], **EXACT)
-    for parameter, gradient in zip(learned, expected[1:], strict=True):
-        np.testing.assert_allclose(parameter.grad, gradient, **EXACT)
+def test_layer(keras: Any, row: Row, shape: tuple[int, ...]) -> None:
+    for mine, theirs in compared_with_keras(keras, row, shape):
+        np.testing.assert_allclose(mine, theirs, **EXACT)
 
 
 def softmax(z: np.ndarray) -> np.ndarray:

@@ -172,7 +172,8 @@ class GRU(Recurrent):
         gate_backward, act_backward = self.recurrent_activation.backward, self.activation.backward
         T = len(kept)
         [dh] = dlast
-        da, dk = [None] * T, [None] * T
+        da: Any = [None] * T
+        dk: Any = [None] * T
         for t in reversed(range(T)):
             hn, k_g, z, r, g, d = kept[t]
             dh = dh + dy[t]                               # y[t] = h
