@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from tinynn import __version__, backend
+from tinynn.exercises import command as exercise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,9 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--training", action="store_true", help="call forward with training=True")
     check.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
     check.add_argument("--json", action="store_true", help="print JSON")
+    exercise.add_to(commands)
     options = parser.parse_args(arguments)
     if options.command == "check":
         return check_lines(options)
+    if options.command == "exercise":
+        return exercise.run(options)
     return show_info(options.json)
 
 

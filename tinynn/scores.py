@@ -100,5 +100,5 @@ def check_finite(loss: float, where: str | None, what_is_lost: str) -> None:
         return
     raise FloatingPointError(
         f"the loss became {loss} at {where} ({what_is_lost}). Try a smaller learning rate (a tenth of this one), "
-        "inputs scaled to about -1 to 1, or targets without extreme values."
+        "inputs scaled to about -1 to 1, or targets without extreme values; fit(..., check_finite=True) names the line."
     )

@@ -52,6 +52,8 @@ class Trainer(Compiled):
         shuffle: bool = True,
         class_weight: dict[int, float] | None = None,
         sample_weight: Any = None,
+        *,
+        check_finite: bool = False,
     ) -> History:
         """Train on `x` and `y`.
 
@@ -84,6 +86,10 @@ class Trainer(Compiled):
             How much each sample counts in the loss, or each step of sequences. The loss is divided by the number of
             samples, not by the sum of the weights, so larger weights make larger steps, as in Keras. Metrics do not
             look at weights, but for those in compile's ``weighted_metrics``.
+        check_finite : bool, default False
+            Whether to look after every step for NaN and infinity, and name the line where the first one arose; the
+            weights are then those before that step. Slower, by a copy of the model at each step; see
+            `tinynn.check.finite`.
 
         Returns
         -------
@@ -96,7 +102,8 @@ class Trainer(Compiled):
         RuntimeError
             If the model was not compiled.
         FloatingPointError
-            If the loss becomes NaN or infinite; the message has the step and what to try.
+            If the loss becomes NaN or infinite; the message has the step and what to try, and with `check_finite` the
+            line.
         """
         optimizer, _ = self.need_compiled("fit")
         batch_size = check_count(batch_size, "fit: batch_size")
@@ -125,7 +132,7 @@ class Trainer(Compiled):
                 for epoch in range(epochs):
                     if self.stop_training:
                         break
-                    self._run_epoch(samples, epoch, batch_size, shuffle, watchers, validation)
+                    self._run_epoch(samples, epoch, batch_size, shuffle, watchers, validation, check_finite)
         finally:
             optimizer.finish(self.need_arena())
             self.forget()
@@ -151,9 +158,11 @@ class Trainer(Compiled):
         shuffle: bool,
         watchers: CallbackList,
         validation: Samples | None,
+        check_finite: bool,
     ) -> None:
         """Train one epoch; a batch is the smallest thing that is done or not done."""
         parts = self.trained_parts("fit")
+        train_step = self.checked_train_step if check_finite else self.train_step
         scores = self.scores_for(samples.y)
         count = len(samples.x)
         watchers.epoch_begin(epoch)
@@ -166,7 +175,7 @@ class Trainer(Compiled):
             watchers.batch_begin(step)
             x, y, sample_weight = samples.rows(rows)
             where = f"epoch {epoch + 1}, batch {step + 1}"
-            self.train_step(parts, self.cast(x), y, scores, where, sample_weight)
+            train_step(parts, self.cast(x), y, scores, where, sample_weight)
             watchers.batch_end(step, scores)
             if self.stop_training:
                 break
@@ -197,6 +206,12 @@ class Trainer(Compiled):
         for parameter, regularizer in arena.regularized:
             parameter.grad += regularizer.gradient(parameter.value)
         parts.optimizer.step(arena)
+
+    def checked_train_step(self, *step: Any) -> None:
+        """Do `train_step`, and name the line if a NaN or an infinity arises in it."""
+        from tinynn.check import finite_check
+
+        finite_check.train_step(self, *step)
 
     def train_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: dict[int, float] | None = None
@@ -323,7 +338,9 @@ class Trainer(Compiled):
     def need_finite_weights(self, epoch: int) -> None:
         """Raise FloatingPointError if an epoch's last step spoilt the weights, which no later loss would tell."""
         arena = self.need_arena()
-        if not bool(arena.xp.isfinite(arena.values.sum())) and not bool(arena.xp.isfinite(arena.values).all()):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = arena.values.sum()  # not finite if a number in it is not; a quick look, and a slow one in doubt
+        if not bool(arena.xp.isfinite(total)) and not bool(arena.xp.isfinite(arena.values).all()):
             raise FloatingPointError(
                 f"the weights became NaN or infinite in the last step of epoch {epoch + 1}. Try a smaller learning "
                 "rate (a tenth of this one), and inputs scaled to about -1 to 1."

@@ -77,21 +77,20 @@ def import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     path = path.resolve()
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"{path.stem} in {path.parent}"  # no other module's name: another file of this name may be loaded
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    before = sys.path[:], sys.modules.get(path.stem)
+    before = sys.path[:]
     sys.path.insert(0, str(path.parent))
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{path.name} does not import: {said(error, str(path))}") from None
     finally:
-        sys.path[:] = before[0]
-        if before[1] is not None:
-            sys.modules[path.stem] = before[1]
+        sys.path[:] = before
     return module
 
 

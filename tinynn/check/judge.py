@@ -7,6 +7,7 @@ they do themselves.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +63,7 @@ class Judgement:
     true: Any = None
     functions: dict[int, str] = field(default_factory=dict)
     scope: dict[str, Any] = field(default_factory=dict)
+    history: tuple[Any, ...] = ()  # what it held after each of several writes
 
 
 class Judge:
@@ -78,7 +80,9 @@ class Judge:
         self.counting = True
         self.replace: Callable[[Judgement], bool] = lambda judgement: False
         self.summed: Callable[[str, int], list[str]] = lambda function, line: []
+        self.text: Callable[[str, int], str] = lambda function, line: ""
         self.floor = 1e-3  # what errors are relative to, at least
+        self.keep_shapes = False  # whether a value of a wrong shape is left in its place
         self.positions: list[str] = []  # the names of the results, where backward returns a tuple
         self.buffers: set[tuple[str, str]] = set()  # gradients that are filled through views of them
         self.inputs: dict[str, tuple[Any, Any]] = {}  # what backward must not write into, with copies
@@ -112,6 +116,8 @@ class Judge:
         self.look_at_inputs(frame, line)
         if not is_array(value):
             frame.pending.pop(name, None)
+            if isinstance(value, int | float) and kind == "assign":  # dh = 0: a sum begins
+                frame.pending[name] = Pending(np.zeros(()), [(line, kind, np.zeros(()))], {line: frame.function})
             if isinstance(value, list):
                 self.wrote_list(frame, line, name, value, kind, key)
             return
@@ -145,6 +151,9 @@ class Judge:
         self.seen.add((frame.function, line, name))
         self.dtypes[(frame.function, line, name)] = value.dtype
         pending = frame.pending.get(name)
+        if kind == "assign" and name in frame.renewing and pending is not None:
+            kind = "add"  # dh = dh + dy[t]: what it held before is a part of it
+        frame.renewing.discard(name)
         if kind == "assign" or pending is None:
             pending = frame.pending[name] = Pending(value)
         pending.value = value
@@ -201,6 +210,7 @@ class Judge:
         if renewed:
             self.pairing.renewals.add((frame.function, name))
             if (frame.function, name) in self.pairing.deferred:
+                frame.renewing.add(name)
                 return value
         del frame.pending[name]
         unit, part, reason = self.pairing.unit_for(frame.function, name, value.shape, returned)
@@ -233,6 +243,8 @@ class Judge:
         last = frame.function.rpartition(".")[2] in self.pairing.results
         for name, pending in [*frame.pending.items(), *(self.late.items() if last else ())]:
             frame.pending.pop(name, None)
+            if np.ndim(pending.value) == 0 and not pending.value:
+                continue
             if name in self.late and not last:
                 self.late[name].writes += pending.writes
                 self.late[name].functions |= pending.functions
@@ -287,6 +299,7 @@ class Judge:
         key = (pending.functions.get(lines[-1], frame.function), lines[-1], name)
         judgement = Judgement(key, name, lines, unit, value.shape, "unchecked", reason=reason, part=part)
         judgement.found, judgement.functions = np.array(value), pending.functions
+        judgement.history = tuple(after for _, _, after in pending.writes) if len(pending.writes) > 2 else ()
         judgement.scope = {n: np.array(a) for n, (a, _) in frame.held.items() if is_array(a)}
         self.judgements.append(judgement)
         if unit is None:
@@ -308,6 +321,10 @@ class Judge:
         judgement.verdict = "ok" if right else "WRONG"
         if right:
             return value
+        if not self.truths.is_small(unit):  # the true one is not put in
+            blamed = pending.writes[-1][0]
+            judgement.key = (pending.functions.get(blamed, frame.function), blamed, name)
+            return value
         blamed = self.blamed(unit, pending, found)
         judgement.key = (pending.functions.get(blamed, frame.function), blamed, name)
         self.blame_part(judgement, pending, unit, found)
@@ -319,6 +336,18 @@ class Judge:
             value[...] = true
             return value
         return true
+
+    def starts_at_zero(self, pending: Pending, line: int) -> bool:
+        """Whether a line only makes the zeros that a sum begins with."""
+        text = self.text(pending.functions.get(line, ""), line)
+        return any(word in text for word in ("zeros", "empty", "full")) or bool(re.search(r"=\s*\[?0", text))
+
+    def fits(self, unit: Unit, terms: list[Any]) -> bool:
+        """Whether the terms of a line add up to what comes back through some of the lines that use a value."""
+        total = sum(terms).reshape(unit.shape)
+        return self.is_sum_of_paths(
+            unit, np.array([(total * direction).sum() for direction in self.truths.along(unit)])
+        )
 
     def blame_part(self, judgement: Judgement, pending: Pending, unit: Unit, found: Any) -> None:
         """Where ``dx = dx_f + dx_s`` is wrong and one of the two is no part of dx as it should be, blame that one."""
@@ -342,7 +371,8 @@ class Judge:
         judgement.reason = f"{unit.label} has the shape {unit.shape}"
         line = pending.writes[-1][0]
         judgement.key = (pending.functions.get(line, judgement.key[0]), line, judgement.key[2])
-        return self.truths.whole(unit) if self.replace(judgement) else value
+        mend = self.replace(judgement) and not self.keep_shapes and self.truths.is_small(unit)
+        return self.truths.whole(unit) if mend else value
 
     def error(self, unit: Unit, found: Any, components: Any) -> tuple[float, bool]:
         """Return the relative error, and whether it is as small as the method's rounding."""
@@ -381,6 +411,9 @@ class Judge:
             if np.any(np.nan_to_num(term)) or np.isnan(term).any():
                 terms.append((line, term))
         lines = list(dict.fromkeys(line for line, _ in terms))
+        empty = [line for line, _, _ in pending.writes if line not in lines and not self.starts_at_zero(pending, line)]
+        if len(lines) == 1 and empty and self.fits(unit, [term for _, term in terms]):
+            return empty[-1]  # the other line is right, so what is missing is missing here
         if len(lines) <= 1:
             return lines[0] if lines else pending.writes[-1][0]
         if any("fill" in kind for _, kind, _ in pending.writes):
@@ -392,11 +425,42 @@ class Judge:
             lines = touched or lines
         unfit = []
         for line in lines:
-            total = sum(term for at, term in terms if at == line).reshape(unit.shape)
-            components = np.array([(total * direction).sum() for direction in self.truths.along(unit)])
-            if not self.is_sum_of_paths(unit, components):
+            if not self.fits(unit, [term for at, term in terms if at == line]):
                 unfit.append(line)
+        if not unfit:
+            return self.nearest(unit, {line: sum(term for at, term in terms if at == line) for line in lines})
         return unfit[-1] if len(unfit) == 1 else (unfit or lines)[-1]
+
+    def nearest(self, unit: Unit, terms: dict[int, Any]) -> int:
+        """Return which line lacks a way back, where each is right in itself: the one that undoes what ran next to it.
+
+        Backward goes through forward's lines in the opposite order, so a line's terms come from uses close together.
+        """
+        uses = unit.version.uses if unit.version is not None else []
+        order = {(function, line): number for number, line, function in uses}
+        paths = {where: part for where, part in self.truths.paths(unit).items() if where in order}
+        covered: dict[int, list[tuple[str, int]]] = {}
+        for line, term in terms.items():
+            total = np.array([(np.reshape(term, unit.shape) * v).sum() for v in self.truths.along(unit)])
+            places = list(paths)[:8]
+            for chosen in range(2 ** len(places)):
+                inside = [where for i, where in enumerate(places) if chosen >> i & 1]
+                part = sum((paths[where] for where in inside), np.zeros(2))
+                if np.abs(part - total).max() <= 1e-9 * max(self.floor, float(np.abs(total).max())):
+                    covered[line] = inside
+                    break
+        last = list(terms)[-1]
+        missing = [where for where in paths if not any(where in inside for inside in covered.values())]
+        distances = {
+            line: min(abs(order[where] - order[other]) for where in missing for other in inside)
+            for line, inside in covered.items()
+            if inside and missing
+        }
+        return min(distances, key=lambda line: distances[line]) if distances else last
+
+    def look(self, frame: Frame, line: int) -> None:
+        """A line has run that may have written into anything."""
+        self.look_at_inputs(frame, line)
 
     def look_at_inputs(self, frame: Frame, line: int) -> None:
         """See whether backward has written into what it was given."""

@@ -29,7 +29,7 @@ import numpy as np
 import tinynn
 from tinynn.backend import to_host
 from tinynn.check.functions import FunctionSubject
-from tinynn.check.objects import as_layer
+from tinynn.check.objects import adopt, as_layer
 from tinynn.check.report import LinesReport, SubjectReport
 from tinynn.check.subject_check import check_subject
 from tinynn.check.subjects import LayerSubject, LossSubject
@@ -126,6 +126,10 @@ def check_layer(layer: Layer, x: Any, training: bool, seed: int) -> LinesReport:
         whole.build_for(tuple(x.shape[1:]))
     if isinstance(whole, Sequential):
         whole.need_weights("check.lines", tuple(x.shape[1:]))
+    for inner in whole.walk():
+        adopt(inner)
+    for parameter in whole.parameters:
+        parameter.bind(to_host(parameter.value).astype(np.float64), to_host(parameter.grad))
     whole.check_input(x)
     whole.check_values(x)
     inputs = inputs_of_all(whole, x, training)
@@ -179,7 +183,7 @@ class UserCodeError(ValueError):
 
 @contextmanager
 def told_in_one_line(what: str, files: set[str]) -> Iterator[None]:
-    """Let an error of the user's code say in one line where it arose; this library's own messages stay as they are."""
+    """Let an error that arose in the user's files say in one line where; what arose elsewhere stays as it is."""
     try:
         yield
     except Exception as error:
@@ -187,7 +191,7 @@ def told_in_one_line(what: str, files: set[str]) -> Iterator[None]:
         library = str(Path(tinynn.__file__).parent)
         theirs = [f for f in frames if not f.filename.startswith((library, str(Path(np.__file__).parent), "<"))]
         theirs = [f for f in theirs if f.filename in files]
-        if not theirs or (isinstance(error, ValueError) and frames[-1].filename.startswith(library)):
+        if not theirs:
             raise
         number, text = theirs[-1].lineno or 0, (str(error).splitlines() or [""])[0]
         source = linecache.getline(theirs[-1].filename, number).strip()

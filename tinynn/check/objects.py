@@ -8,13 +8,28 @@ import inspect
 import textwrap
 from typing import Any
 
+from tinynn.check.functions import FORMS, FormError
 from tinynn.check.trace import is_array
 from tinynn.layers.base import Layer
 from tinynn.parameter import Parameter
 
 
+def adopt(layer: Layer) -> None:
+    """Take as parameters the arrays W for which backward writes dW, and which were not made by add_weight."""
+    known = {parameter.name for parameter in layer.own_parameters}
+    written = written_by(type(layer))
+    for name, value in list(vars(layer).items()):
+        if name not in known and is_array(value) and value.ndim and f"d{name}" in written:
+            layer.own_parameters.append(Parameter(layer, name, value))
+
+
 def as_layer(instance: Any) -> Layer:
     """Return a copy of an object that is a layer too; its parameters are the arrays W for which backward writes dW.
+
+    Raises
+    ------
+    FormError
+        If it keeps its parameters elsewhere.
 
     Examples
     --------
@@ -31,9 +46,13 @@ def as_layer(instance: Any) -> Layer:
     twin.__class__ = type(
         kind.__name__, (kind, Layer), {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     )
-    for name, value in list(vars(twin).items()):
-        if is_array(value) and value.ndim and f"d{name}" in written_by(kind):
-            twin.own_parameters.append(Parameter(twin, name, value))
+    for name, value in vars(twin).items():
+        if isinstance(value, dict) and any(map(is_array, value.values())):
+            raise FormError(
+                f"{kind.__name__} keeps arrays in the dictionary self.{name}, and the checker follows attributes: "
+                f"self.W, whose gradient is self.dW. Or write two functions. {FORMS}"
+            )
+    adopt(twin)
     twin.input_shape = None
     return twin
 

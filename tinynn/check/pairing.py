@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ class Pairing:
         The parameters by their short names: name to shape.
     results : collection of str
         The functions, without their class, whose result is the gradient by forward's input.
-    partners : dict
-        For each function, the forward functions it may undo, the likeliest first.
+    partners : function
+        Returns, for a function, the forward functions it may undo, the likeliest first.
     last_input : bool
         Whether that input is forward's last parameter (a loss: the predictions) and not its first.
     by_name : bool
@@ -37,7 +37,7 @@ class Pairing:
         trace: Trace,
         leaves: dict[str, tuple[int, ...]],
         results: Collection[str],
-        partners: dict[str, list[str]],
+        partners: Callable[[str], list[str]],
         last_input: bool = False,
         by_name: bool = False,
     ) -> None:
@@ -64,7 +64,7 @@ class Pairing:
         """Return the input that a function's result is the gradient by; None if it is a helper, or takes none."""
         if function.rpartition(".")[2] not in self.results:
             return None
-        for partner in self.partners.get(function, []):
+        for partner in self.partners(function):
             given = [
                 versions[0]
                 for (owner, _), versions in self.trace.versions.items()
@@ -76,7 +76,7 @@ class Pairing:
 
     def versions(self, function: str, name: str) -> list[Version]:
         """Return the versions of a name in the forward function that a function undoes."""
-        return versions_for(self.trace, self.partners.get(function, []), name)
+        return versions_for(self.trace, self.partners(function), name)
 
     def unit_for(self, function: str, name: str, shape: tuple[int, ...], result: bool) -> tuple[Unit | None, bool, str]:
         """Return what a gradient is by, whether it is a part of one, and why it is not known, if so."""

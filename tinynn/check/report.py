@@ -74,6 +74,30 @@ class CheckedLine:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Something that is wrong, and is no line's gradient.
+
+    Attributes
+    ----------
+    kind : str
+        ``"not written"``, ``"shape"`` or ``"wrong"`` (of a result that no checked line is to blame for), ``"written in
+        place"`` (an input), ``"dtype lost"``.
+    text : str
+        For people.
+    line : SourceLine or None
+        Where, if that is known.
+    """
+
+    kind: str
+    text: str
+    line: SourceLine | None = None
+
+    def __str__(self) -> str:
+        where = f": line {self.line.number}  {self.line.text}" if self.line is not None else ""
+        return self.text + where
+
+
+@dataclass(frozen=True)
 class SubjectReport:
     """What was found about one layer, loss or pair of functions.
 
@@ -83,7 +107,7 @@ class SubjectReport:
     forward : tuple of str
         The names forward gives values to.
     lines : tuple of CheckedLine
-    faults : tuple of str
+    faults : tuple of Fault
         What is wrong and is no line's gradient: a result that no line was found for, an input written into.
     notes : tuple of str
         What the reader should know: a fixed seed, central differences.
@@ -93,7 +117,7 @@ class SubjectReport:
     file: str
     forward: tuple[str, ...]
     lines: tuple[CheckedLine, ...]
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

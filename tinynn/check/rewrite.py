@@ -21,6 +21,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import FunctionType
 from typing import Any
 
@@ -53,7 +54,7 @@ class Function:
     tree: ast.FunctionDef
     texts: dict[int, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def assigned(self) -> set[str]:
         """The names that hold values here: parameters, and what is assigned."""
         return {name for name, _ in self.assignments()}

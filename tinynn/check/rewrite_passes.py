@@ -234,6 +234,8 @@ class Backward(Pass):
                 kind = "loop" if isinstance(statement, ast.For) else write.kind
                 key = ast.Constant(None) if write.key is None else copied_key(write)
                 hooks.append(ast.Expr(call("__wrote__", statement.lineno, write.name, load(write.name), kind, key)))
+        if not hooks and isinstance(statement, ast.AugAssign | ast.Assign | ast.Expr):
+            hooks.append(ast.Expr(call("__look__", statement.lineno)))  # x *= 2
         return hooks
 
 

@@ -57,6 +57,8 @@ class Subject:
         self.functions: dict[str, Function] = {}
         self.leaves: dict[str, tuple[int, ...]] = {}
         self.phase = "forward"
+        self.forward_writes: tuple[str, ...] = ()  # the inputs that forward writes into
+        self.known_partners: dict[str, list[str]] = {}
         self.random = False
         self.batch = 0
         self.variants: dict[tuple[Any, str], Any] = {}
@@ -94,19 +96,22 @@ class Subject:
         ran = {function for function, _ in self.trace.versions}
         return [function for name, function in self.functions.items() if name in ran]
 
-    def partners(self) -> dict[str, list[str]]:
-        """Return, for each function, the forward functions it may undo, the likeliest first."""
-        forward = self.forward_functions()
-        found = {}
-        for name, function in self.functions.items():
-            wanted = {base for assigned in function.assigned for base in bases(assigned)}
-            shared = {other.name: len(wanted & other.assigned) for other in forward}
-            found[name] = partners(name, shared, shared)
-        return found
+    def partners(self, name: str) -> list[str]:
+        """Return the forward functions that a function may undo, the likeliest first."""
+        if name not in self.known_partners:
+            assigned = self.functions[name].assigned if name in self.functions else set()
+            wanted = {base for gradient in assigned for base in bases(gradient)}
+            shared = {other.name: len(wanted & other.assigned) for other in self.forward_functions()}
+            self.known_partners[name] = partners(name, shared, shared)
+        return self.known_partners[name]
 
     def values_now(self) -> dict[str, Any]:
         """Return the parameters by name, for diagnoses."""
         return {}
+
+    def given(self) -> dict[str, Any]:
+        """Return what backward starts from, by name, for diagnoses."""
+        return {"dy": self.dy}
 
     def is_gradient(self, name: str) -> bool:
         """Whether a name in backward is a gradient: ``dz`` where forward has a z; ``dq`` anyway, but not ``diff``."""
@@ -134,7 +139,7 @@ class Subject:
                     }  # fmt: skip
                     self.variants[place] = rewrite_forward(parsed, hooks)
                 else:
-                    names = ("enter", "given", "wrote", "judge", "judge_part", "leave", "returned", "result")
+                    names = ("enter", "given", "wrote", "judge", "judge_part", "leave", "returned", "result", "look")
                     hooks = {f"__{name}__": self.backward_hook(name) for name in names}
                     hooks["__super__"] = self.find_super
                     self.variants[place] = rewrite_backward(parsed, self.is_gradient, hooks)
@@ -294,9 +299,8 @@ class LayerSubject(Subject):
         x_before, dy = x.copy(), self.dy.astype(dtype)
         with self.trace.run():
             self.run_forward(twin, x)
-        faults = []
         if not np.array_equal(x, x_before, equal_nan=True):
-            faults.append("forward")
+            self.forward_writes = ("x",)
             x[...] = x_before
         self.judge.inputs = {"x": (x, x_before), "dy": (dy, dy.copy())}
         self.phase = "backward"
@@ -328,6 +332,10 @@ class LossSubject(Subject):
         self.give_hooks(self.backward_twin, ("forward", "backward"))
         self.dy = np.ones(())
         self.batch = len(predictions)
+
+    def given(self) -> dict[str, Any]:
+        """Return dv, the gradient of the loss by the values it is the mean of."""
+        return {"dv": np.asarray(self.backward_twin.dv)}
 
     def objective(self, in_complex: bool, added: dict[str, Any]) -> Any:
         """Return the loss."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 COMPLEX_H, CENTRAL_H = 1e-20, 1e-6
+MOST_ENTRIES = 5000  # of an array whose true gradient is computed whole: every entry takes a run of forward
 
 
 class NotAnalytic(Exception):
@@ -77,6 +78,7 @@ class Frame:
     function: str
     held: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     pending: dict[str, Any] = field(default_factory=dict)
+    renewing: set[str] = field(default_factory=set)
 
 
 def is_array(value: Any) -> bool:
@@ -342,6 +344,25 @@ class Truths:
             )
             self.methods[unit.identity] = "complex step" if agree else "central differences"
         return self.methods[unit.identity]
+
+    def is_small(self, unit: Unit) -> bool:
+        """Whether every entry of the true gradient can be had."""
+        return bool(np.prod(unit.shape) <= MOST_ENTRIES)
+
+    def block(self, unit: Unit, most: int = 300) -> tuple[Any, Any]:
+        """Return the true gradient in a block of entries, and where that is; for arrays that are too large."""
+        sizes = list(unit.shape)
+        while np.prod(sizes) > most:
+            largest = int(np.argmax(sizes))
+            sizes[largest] = (sizes[largest] + 1) // 2
+        key = tuple(slice(size) for size in sizes)
+        central = self.method(unit) != "complex step"
+        true = np.empty(sizes)
+        for i in np.ndindex(*sizes):
+            direction = np.zeros(unit.shape)
+            direction[i] = 1.0
+            true[i] = self.derivative(unit, direction, central)
+        return true, key
 
     def whole(self, unit: Unit) -> Any:
         """Return the true gradient, every entry."""

@@ -1,5 +1,58 @@
 """Kernels: the loops that are worth writing for speed, each a plain function on arrays.
 
-A kernel computes what the plain lines of its layer compute, in memory that it uses again (``out=...``). The layer runs
-the kernel; with ``plain = True`` it runs its own lines, and a test holds the two to the same numbers.
+A kernel computes what the plain lines of its layer compute. The layer runs the kernel; with ``plain = True`` it runs
+its own lines, and a test holds the two to the same numbers.
+
+There are two kinds. Those of the recurrent layers are NumPy's, in memory that is used again (``out=...``). The fused
+ones (tinynn/kernels/fused) are loops that do in one pass over the data what NumPy does in several; numba compiles them.
+They are optional, the extra ``fast``, and run on NumPy's arrays of real numbers only: without numba, on CuPy and in
+complex numbers it is the plain lines that run.
 """
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any
+
+import numpy as np
+
+
+class Kept(tuple[Any, ...]):
+    """What a fused forward keeps for its backward: a layer's cache of this type asks for the fused backward.
+
+    Examples
+    --------
+    >>> Kept([1, 2])
+    (1, 2)
+    """
+
+    __slots__ = ()
+
+
+@functools.cache
+def load_fused() -> tuple[Any, str]:
+    """Return the module of the fused kernels, None where they cannot be had; and why, in one sentence.
+
+    numba is looked for at the first call, not when tinynn is imported: it takes longer to import than all the rest.
+    """
+    try:
+        numba = importlib.import_module("numba")
+        if numba.config.DISABLE_JIT:
+            return None, "NumPy alone; numba is told not to compile, by NUMBA_DISABLE_JIT"
+        kernels = importlib.import_module("tinynn.kernels.fused")
+    except Exception as error:  # a numba that is too old for this NumPy fails with errors of several kinds
+        if isinstance(error, ImportError) and error.name == "numba":
+            return None, "NumPy alone; with the extra 'fast' (numba) loops are fused: pip install '.[fast]'"
+        return None, f"NumPy alone; numba is installed but cannot be used: {error}"
+    return kernels, f"fused by numba {numba.__version__}"
+
+
+def fused_kernels() -> Any:
+    """Return the module of the fused kernels, None where numba is not installed."""
+    return load_fused()[0]
+
+
+def can_fuse(x: Any) -> bool:
+    """Whether the fused kernels take this array: float32 or float64, NumPy's own, and numba is installed."""
+    return type(x) is np.ndarray and x.dtype.char in "fd" and fused_kernels() is not None

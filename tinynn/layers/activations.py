@@ -1,7 +1,7 @@
 """Activations: the bends between the products. Each is a layer, and a name for ``activation="..."``.
 
-Here are the classical ones and the table of all names; ReLU and its relatives are in rectifiers.py, GELU and its in
-smooth.py.
+Here are the classical ones and the table of all names; ReLU and its relatives are in rectifiers.py and hard.py, GELU
+and its in smooth.py.
 
 Shapes   x, y, dx, dy all (batch, ...): an activation works on every number by itself, but for Softmax and LogSoftmax,
 which work along one axis.
@@ -97,14 +97,20 @@ class Sigmoid(ActivationFunction):
     array([[0.5, 0. , 1. ]])
     """
 
+    kernel, kernel_keeps = "sigmoid", "y"
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the sigmoid of x."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         y = sigmoid(x)
         self.cache = y                            # the derivative is a function of y alone
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         y = self.take_cache()
         dx = dy * y * (1 - y)                     # y = 1 / (1 + exp(-x))
         return dx
@@ -133,6 +139,8 @@ class Softmax(ActivationFunction):
            [1. , 0. ]])
     """
 
+    kernel, kernel_keeps = "softmax", "y"
+
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
         self.axis = axis
@@ -144,6 +152,8 @@ class Softmax(ActivationFunction):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the softmax of x."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         z = x - x.max(axis=self.axis, keepdims=True)
         e = xp.exp(z)
@@ -154,10 +164,16 @@ class Softmax(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         y = self.take_cache()
         c = (dy * y).sum(axis=self.axis, keepdims=True)
         dx = y * (dy - c)                         # y = exp(x) / sum exp(x)
         return dx
+
+    def fused(self, x: Array) -> bool:
+        """Whether forward hands `x` to its fused twin, which works along the last axis only."""
+        return self.axis in (-1, x.ndim - 1) and super().fused(x)
 
 
 class LogSoftmax(ActivationFunction):
@@ -183,6 +199,8 @@ class LogSoftmax(ActivationFunction):
            [ 0.000e+00, -2.000e+04]])
     """
 
+    kernel, kernel_keeps = "log_softmax", "y"
+
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
         self.axis = axis
@@ -194,6 +212,8 @@ class LogSoftmax(ActivationFunction):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the logarithm of the softmax of x."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         z = x - x.max(axis=self.axis, keepdims=True)
         s = xp.exp(z).sum(axis=self.axis, keepdims=True)  # (..., 1)
@@ -203,11 +223,17 @@ class LogSoftmax(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         xp = array_module(dy)
         y = self.take_cache()
         c = dy.sum(axis=self.axis, keepdims=True)
         dx = dy - xp.exp(y) * c                   # y = x - log(sum exp(x))
         return dx
+
+    def fused(self, x: Array) -> bool:
+        """Whether forward hands `x` to its fused twin, which works along the last axis only."""
+        return self.axis in (-1, x.ndim - 1) and super().fused(x)
 
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {

@@ -13,6 +13,7 @@ import numpy as np
 from tinynn.arguments import Shape, check_shape
 from tinynn.backend import Array, array_module, to_host
 from tinynn.initializers import Initializer
+from tinynn.kernels import Kept, can_fuse, fused_kernels
 from tinynn.parameter import Parameter
 from tinynn.regularizers import Regularizer
 
@@ -86,12 +87,20 @@ class Layer:
     takes_mask = False  # True where forward has a parameter ``mask``: which steps of x count, (batch, steps) of bool
     keeps_steps = True  # False where the output's steps are not the input's, so that a mask ends here
     takes_integers = False  # True where x holds numbers of things and not values: token ids
+    plain = False  # True: run the lines that are read in forward and backward where a fused kernel would run
+    has_fused = False  # whether there are fused kernels; set by __init_subclass__
     activity_penalty: Any = None  # a number where forward adds one to the loss; backward adds its gradient
 
     def __init__(self, *, name: str | None = None, input_shape: Any = None) -> None:
         self.name = name
         if input_shape is not None:
             self.given_input_shape = check_shape(input_shape, f"{type(self).__name__}: input_shape")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Note whether the class has fused twins of its lines: a subclass that writes them anew has none."""
+        super().__init_subclass__(**options)
+        if "has_fused" not in vars(cls) and ("forward" in vars(cls) or "backward" in vars(cls)):
+            cls.has_fused = "forward_fused" in vars(cls) or "kernel" in vars(cls)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a parameter's value or gradient is written in place, for it is a view into the arena.
@@ -233,6 +242,19 @@ class Layer:
             )
         self.cache = None
         return cache
+
+    def fused(self, x: Array) -> bool:
+        """Whether forward hands `x` to its fused twin, ``forward_fused``: see `tinynn.kernels.can_fuse`.
+
+        Not with ``plain``, nor while a parameter is complex for a gradient check.
+        """
+        real = all(parameter.value.dtype.char in "fd" for parameter in self.own_parameters)
+        return self.has_fused and not self.plain and real and can_fuse(x)
+
+    @property
+    def was_fused(self) -> bool:
+        """Whether forward ran its fused twin, so that backward has to."""
+        return type(self.cache) is Kept
 
     def need_axes(self, input_shape: Shape, axes: int, meaning: str) -> None:
         """Raise ShapeError unless a sample has at least this many axes."""
@@ -432,7 +454,33 @@ class Layer:
 
 
 class ActivationFunction(Layer):
-    """Base class of the activations: the output has the input's shape, and there is nothing to learn."""
+    """Base class of the activations: the output has the input's shape, and there is nothing to learn.
+
+    Attributes
+    ----------
+    kernel : str
+        The fused kernel that does what forward does; backward's has the same name with ``_backward``.
+    kernel_keeps : {"x", "y"}
+        What the backward kernel gets, beside dy.
+    """
+
+    kernel = ""
+    kernel_keeps = "x"
+
+    def kernel_numbers(self) -> tuple[Any, ...]:
+        """Return what both kernels get as well: the layer's settings."""
+        return ()
+
+    def forward_fused(self, x: Array, training: bool = False) -> Array:
+        """Do what forward does, in one pass over x."""
+        y: Array = getattr(fused_kernels(), self.kernel)(x, *self.kernel_numbers())
+        self.cache = Kept([x if self.kernel_keeps == "x" else y])
+        return y
+
+    def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
+        """Do what backward does, in one pass over dy and what was kept."""
+        [kept] = self.take_cache()
+        return getattr(fused_kernels(), f"{self.kernel}_backward")(dy, kept, *self.kernel_numbers())
 
     def build(self, input_shape: Shape) -> Shape:
         """Return the input's shape."""

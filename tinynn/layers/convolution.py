@@ -10,6 +10,7 @@ from tinynn.backend import Array, array_module
 from tinynn.layers import activations
 from tinynn.layers.base import Layer, ShapeError
 from tinynn.layers.windows import (
+    FusedWindows,
     Windows,
     check_axes,
     check_data_format,
@@ -46,6 +47,7 @@ class Convolution(Layer):
     db: Array
     rank: int
     paddings: tuple[str, ...] = ("valid", "same")
+    has_fused = True  # im2col and col2im
     ends_in_activation = True
 
     def __init__(
@@ -86,9 +88,10 @@ class Convolution(Layer):
                 "filters must be a multiple of groups."
             )
 
-    def windows(self, sizes: Shape) -> Windows:
-        """Return where the kernel stands on an input of this size."""
-        return Windows.on(sizes, self.kernel_size, self.strides, self.padding, self.dilation_rate)
+    def windows(self, sizes: Shape, fused: bool = False) -> Windows:
+        """Return where the kernel stands on an input of this size; `fused` has kernels of their own for im2col."""
+        kind = FusedWindows if fused else Windows
+        return kind.on(sizes, self.kernel_size, self.strides, self.padding, self.dilation_rate)
 
     def build(self, input_shape: Shape) -> Shape:
         """Make W and b."""
@@ -110,7 +113,7 @@ class Convolution(Layer):
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return activation(convolution of x and W, + b)."""
         xp = array_module(x)
-        windows = self.windows(x.shape[1:-1])
+        windows = self.windows(x.shape[1:-1], self.fused(x))
         W2 = split(self.W.reshape(-1, self.filters), self.groups)  # (*k, C/G, O) -> (G, K, O/G)
         z = xp.empty((len(x), *windows.count, self.filters), dtype=xp.result_type(x, self.W))
         columns = None
@@ -127,7 +130,7 @@ class Convolution(Layer):
         """Write dW and db, return dx."""
         xp = array_module(dy)
         x = self.take_cache()
-        windows = self.windows(x.shape[1:-1])
+        windows = self.windows(x.shape[1:-1], self.fused(x))
         W2 = split(self.W.reshape(-1, self.filters), self.groups)
         da = self.activation.backward(dy)                          # y = activation(a)
         if self.use_bias:

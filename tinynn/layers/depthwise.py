@@ -8,6 +8,7 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count
 from tinynn.backend import Array, array_module
+from tinynn.kernels import Kept, fused_kernels
 from tinynn.layers import activations
 from tinynn.layers.base import Layer
 from tinynn.layers.convolution import Conv2D
@@ -129,6 +130,8 @@ class DepthwiseConv2D(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return activation(depthwise convolution of x and W, + b)."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         windows = self.windows(x.shape[1:-1])
         C, M = self.W.shape[-2:]
@@ -146,6 +149,8 @@ class DepthwiseConv2D(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write dW and db, return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         xp = array_module(dy)
         x = self.take_cache()
         windows = self.windows(x.shape[1:-1])
@@ -169,6 +174,28 @@ class DepthwiseConv2D(Layer):
                 dx[part] = windows.crop(dx_padded)                 # x_padded = x in its padding
         self.dW[...] = dW2.reshape(self.W.shape)  # W2 = W with *k as one axis
         return dx
+
+    def fused(self, x: Array) -> bool:
+        """Whether forward hands `x` to its fused twin, which makes one output of each channel."""
+        return self.depth_multiplier == 1 and super().fused(x)
+
+    def forward_fused(self, x: Array, training: bool = False) -> Array:
+        """Do what forward does, row by row of the windows."""
+        windows = self.windows(x.shape[1:-1])
+        x_padded = windows.pad(x)
+        a = fused_kernels().depthwise(x_padded, self.W, self.b if self.use_bias else None, windows)
+        self.cache = Kept([x_padded, windows])
+        return self.activation.forward(a, training)
+
+    def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
+        """Do what backward does, row by row of the windows."""
+        x_padded, windows = self.take_cache()
+        da = self.activation.backward(dy)
+        if self.use_bias:
+            da.reshape(-1, self.b.size).sum(axis=0, out=self.db)
+        dW, dx_padded = fused_kernels().depthwise_backward(da, x_padded, self.W, windows, need_dx)
+        self.dW[...] = dW
+        return windows.crop(dx_padded) if need_dx else None
 
 
 class SeparableConv2D(Layer):

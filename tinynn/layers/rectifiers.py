@@ -17,6 +17,9 @@ from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number
 from tinynn.backend import Array, array_module
 from tinynn.layers.base import ActivationFunction, ShapeError, show_shape
+from tinynn.layers.hard import HardSigmoid as HardSigmoid
+from tinynn.layers.hard import HardSwish as HardSwish
+from tinynn.layers.hard import HardTanh as HardTanh
 
 
 class ReLU(ActivationFunction):
@@ -53,6 +56,8 @@ class ReLU(ActivationFunction):
     array([[-5. , -2.5,  5. , 10. ]])
     """
 
+    kernel, kernel_keeps = "relu", "y"
+
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **options: Any
     ) -> None:
@@ -64,6 +69,8 @@ class ReLU(ActivationFunction):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return max(x, 0)."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         if self.negative_slope == self.threshold == 0:
             y = xp.clip(x, 0, self.max_value)     # max(x, 0); NumPy's maximum with a number takes three times as long
@@ -77,6 +84,8 @@ class ReLU(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         if self.negative_slope == self.threshold == 0:
             y = self.take_cache()
             passed = y > 0 if self.max_value == math.inf else (y > 0) & (y < self.max_value)
@@ -88,6 +97,14 @@ class ReLU(ActivationFunction):
         passed = x >= self.threshold if self.leaky else x > self.threshold
         dx = da * passed + dn * (x < self.threshold)  # a = x (x > threshold) + ..., n = min(x - threshold, 0)
         return dx
+
+    def fused(self, x: Array) -> bool:
+        """Whether forward hands `x` to its fused twin, which knows no slope and no threshold."""
+        return self.negative_slope == self.threshold == 0 and super().fused(x)
+
+    def kernel_numbers(self) -> tuple[Any, ...]:
+        """Return what the kernels need."""
+        return (self.max_value,)
 
 
 class ReLU6(ReLU):
@@ -131,12 +148,16 @@ class LeakyReLU(ActivationFunction):
     array([[-5.,  0.,  5.]])
     """
 
+    kernel = "leaky_relu"
+
     def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
         super().__init__(**options)
         self.negative_slope = check_number(negative_slope, f"{self.label}: negative_slope", 0)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x, or less of it where it is negative."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         p = xp.clip(x, 0, xp.inf)                 # max(x, 0)
         n = xp.clip(x, -xp.inf, 0)                # min(x, 0)
@@ -146,11 +167,17 @@ class LeakyReLU(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         x = self.take_cache()
         dp = dy                                   # y = p + negative_slope n
         dn = self.negative_slope * dy             # y = p + negative_slope n
         dx = dp * (x >= 0) + dn * (x < 0)         # p = max(x, 0), n = min(x, 0)
         return dx
+
+    def kernel_numbers(self) -> tuple[Any, ...]:
+        """Return the slope."""
+        return (self.negative_slope,)
 
 
 class PReLU(ActivationFunction):
@@ -262,12 +289,16 @@ class ELU(ActivationFunction):
     array([[-1.,  0.,  2.]])
     """
 
+    kernel, kernel_keeps = "elu", "y"
+
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
         self.alpha = check_number(alpha, f"{self.label}: alpha", 0)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x, or alpha (exp(x) - 1) where it is negative."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         p = xp.clip(x, 0, xp.inf)                 # max(x, 0)
         n = xp.clip(x, -xp.inf, 0)                # min(x, 0)
@@ -278,12 +309,18 @@ class ELU(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         p, e = self.take_cache()
         dp = dy                                   # y = p + e
         de = dy                                   # y = p + e
         dn = de * (e + self.alpha)                # e = alpha (exp(n) - 1): alpha exp(n) is e + alpha
         dx = dp * (p > 0) + dn * (p == 0)         # p = max(x, 0), n = min(x, 0)
         return dx
+
+    def kernel_numbers(self) -> tuple[Any, ...]:
+        """Return scale, alpha, and the rate that x is multiplied by."""
+        return 1.0, self.alpha, 1.0
 
 
 class SELU(ActivationFunction):
@@ -302,11 +339,14 @@ class SELU(ActivationFunction):
     array([[-1.7581,  0.    ,  1.0507]])
     """
 
+    kernel, kernel_keeps = "elu", "y"
     ALPHA = 1.6732632423543772848170429916717
     SCALE = 1.0507009873554804934193349852946
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return scale x, or scale alpha (exp(x) - 1) where x is negative."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         p = xp.clip(x, 0, xp.inf)                 # max(x, 0)
         n = xp.clip(x, -xp.inf, 0)                # min(x, 0)
@@ -317,12 +357,18 @@ class SELU(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         p, e = self.take_cache()
         dp = self.SCALE * dy                      # y = scale (p + e)
         de = self.SCALE * dy                      # y = scale (p + e)
         dn = de * (e + self.ALPHA)                # e = alpha (exp(n) - 1): alpha exp(n) is e + alpha
         dx = dp * (p > 0) + dn * (p == 0)         # p = max(x, 0), n = min(x, 0)
         return dx
+
+    def kernel_numbers(self) -> tuple[Any, ...]:
+        """Return scale, alpha, and the rate that x is multiplied by."""
+        return self.SCALE, self.ALPHA, 1.0
 
 
 class CELU(ActivationFunction):
@@ -346,6 +392,8 @@ class CELU(ActivationFunction):
     array([[-2.,  0.,  2.]])
     """
 
+    kernel, kernel_keeps = "elu", "y"
+
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
         self.alpha = check_number(alpha, f"{self.label}: alpha", 0)
@@ -354,6 +402,8 @@ class CELU(ActivationFunction):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x, or alpha (exp(x / alpha) - 1) where it is negative."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         p = xp.clip(x, 0, xp.inf)                 # max(x, 0)
         n = xp.clip(x, -xp.inf, 0)                # min(x, 0)
@@ -364,93 +414,12 @@ class CELU(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         e = self.take_cache()
         dx = dy * (e + 1)                         # y = x, or alpha (exp(x / alpha) - 1): e + 1 is 1, or exp(x / alpha)
         return dx
 
-
-class HardSigmoid(ActivationFunction):
-    """y = min(max(x + 3, 0), 6) / 6: three straight lines in place of the sigmoid (Courbariaux et al. 2015).
-
-    Backward dx = dy / 6 where -3 < x < 3, else 0
-    Kinks    0 at x = -3 and at x = 3
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> HardSigmoid()(np.array([[-4.0, 0.0, 1.5, 4.0]]))
-    array([[0.  , 0.5 , 0.75, 1.  ]])
-    """
-
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """Return the hard sigmoid of x."""
-        xp = array_module(x)
-        z = xp.clip(x + 3, 0, 6)
-        y = z / 6
-        self.cache = z
-        return y
-
-    def backward(self, dy: Array, need_dx: bool = True) -> Any:
-        """Return dx."""
-        z = self.take_cache()
-        dz = dy / 6                               # y = z / 6
-        dx = dz * ((z > 0) & (z < 6))             # z = min(max(x + 3, 0), 6)
-        return dx
-
-
-class HardSwish(ActivationFunction):
-    """y = x min(max(x + 3, 0), 6) / 6: x times its hard sigmoid (Howard et al. 2019). Also called hard SiLU.
-
-    Backward dx = dy (2 x + 3) / 6 where -3 < x < 3, dy where x >= 3, else 0
-    Kinks    0 at x = -3 and 1 at x = 3
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> HardSwish()(np.array([[-4.0, 0.0, 3.0, 4.0]]))
-    array([[-0.,  0.,  3.,  4.]])
-    """
-
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """Return x times its hard sigmoid."""
-        xp = array_module(x)
-        z = xp.clip(x + 3, 0, 6)
-        h = z / 6
-        y = x * h
-        self.cache = (x, z, h)
-        return y
-
-    def backward(self, dy: Array, need_dx: bool = True) -> Any:
-        """Return dx."""
-        x, z, h = self.take_cache()
-        dh = dy * x                               # y = x h
-        dz = dh / 6                               # h = z / 6
-        dx = dy * h + dz * ((z > 0) & (z < 6))    # y = x h, z = min(max(x + 3, 0), 6)
-        return dx
-
-
-class HardTanh(ActivationFunction):
-    """y = min(max(x, -1), 1): three straight lines in place of tanh (Collobert 2004).
-
-    Backward dx = dy where -1 <= x <= 1, else 0
-    Kinks    1 at x = -1 and at x = 1
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> HardTanh()(np.array([[-4.0, 0.5, 4.0]]))
-    array([[-1. ,  0.5,  1. ]])
-    """
-
-    def forward(self, x: Array, training: bool = False) -> Array:
-        """Return x, at least -1 and at most 1."""
-        xp = array_module(x)
-        y = xp.clip(x, -1, 1)
-        self.cache = x
-        return y
-
-    def backward(self, dy: Array, need_dx: bool = True) -> Any:
-        """Return dx."""
-        x = self.take_cache()
-        dx = dy * ((x >= -1) & (x <= 1))          # y = min(max(x, -1), 1)
-        return dx
+    def kernel_numbers(self) -> tuple[Any, ...]:
+        """Return scale, alpha, and the rate that x is multiplied by."""
+        return 1.0, self.alpha, 1 / self.alpha

@@ -109,12 +109,17 @@ class GELU(ActivationFunction):
     [[-0.0, -0.1588, 0.0, 0.8412, 10000.0]]
     """
 
+    kernel = "gelu"
+
     def __init__(self, approximate: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self.approximate = approximate
+        self.kernel = "gelu_tanh" if approximate else "gelu"
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x P(x)."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         if self.approximate:
             k = math.sqrt(2 / math.pi)
@@ -130,10 +135,16 @@ class GELU(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         x, P, p = self.take_cache()
         dP = dy * x                               # y = x P
         dx = dy * P + dP * p                      # y = x P, P = P(x)
         return dx
+
+    def kernel_numbers(self) -> tuple[Any, ...]:
+        """Return the polynomials of the exact formula."""
+        return () if self.approximate else (ABOVE, BELOW)
 
 
 class SiLU(ActivationFunction):
@@ -148,8 +159,12 @@ class SiLU(ActivationFunction):
     [[-0.0, 0.0, 10000.0]]
     """
 
+    kernel = "silu"
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x sigmoid(x)."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         s = sigmoid(x)
         y = x * s
         self.cache = (x, s)
@@ -157,6 +172,8 @@ class SiLU(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         x, s = self.take_cache()
         ds = dy * x                               # y = x s
         dx = dy * s + ds * s * (1 - s)            # y = x s, s = sigmoid(x)
@@ -208,14 +225,20 @@ class Softplus(ActivationFunction):
     [[0.6931, 10000.0]]
     """
 
+    kernel, kernel_keeps = "softplus", "y"
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return log(1 + exp(x))."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         y = softplus(x)
         self.cache = y
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         xp = array_module(dy)
         y = self.take_cache()
         dx = -dy * xp.expm1(-y)                   # y = log(1 + exp(x))
@@ -234,14 +257,20 @@ class LogSigmoid(ActivationFunction):
     [[-10000.0, -0.6931, -0.0]]
     """
 
+    kernel, kernel_keeps = "log_sigmoid", "y"
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return log(sigmoid(x))."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         y = -softplus(-x)
         self.cache = y
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         xp = array_module(dy)
         y = self.take_cache()
         dx = -dy * xp.expm1(y)                    # y = -log(1 + exp(-x))
@@ -324,6 +353,8 @@ class GLU(ActivationFunction):
     array([[1.5, 5. ]])
     """
 
+    kernel = "glu"
+
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
         self.axis = axis
@@ -343,6 +374,8 @@ class GLU(ActivationFunction):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return a sigmoid(b)."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         n = x.shape[self.axis] // 2
         before = (slice(None),) * (self.axis % x.ndim)
         a = x[(*before, slice(None, n))]          # (..., 2 N, ...) -> (..., N, ...)
@@ -354,6 +387,8 @@ class GLU(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         xp = array_module(dy)
         a, s = self.take_cache()
         da = dy * s                               # y = a s
@@ -361,3 +396,7 @@ class GLU(ActivationFunction):
         db = ds * s * (1 - s)                     # s = sigmoid(b)
         dx = xp.concatenate([da, db], axis=self.axis)  # a and b are the halves of x
         return dx
+
+    def fused(self, x: Array) -> bool:
+        """Whether forward hands `x` to its fused twin, which works along the last axis only."""
+        return self.axis in (-1, x.ndim - 1) and super().fused(x)

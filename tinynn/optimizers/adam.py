@@ -9,6 +9,7 @@ import numpy as np
 
 from tinynn.arguments import check_number
 from tinynn.backend import Array, array_module
+from tinynn.kernels import can_fuse, fused_kernels
 from tinynn.optimizers.base import Optimizer, average
 from tinynn.schedules import LearningRateSchedule
 
@@ -99,6 +100,10 @@ class Adam(Moments):
         unbias = math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         unscale = (1 - self.beta_1) / math.sqrt(1 - self.beta_2)
         epsilon = self.epsilon / math.sqrt(1 - self.beta_2)
+        if not self.plain and not self.amsgrad and can_fuse(w):
+            rate = self.learning_rate * unbias * unscale
+            fused_kernels().adam(w, dw, M, V, self.beta_1, self.beta_2, epsilon, rate)
+            return
 
         M *= self.beta_1
         M += dw

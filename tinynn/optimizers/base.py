@@ -61,6 +61,7 @@ class Optimizer:
     """
 
     slot_names: tuple[str, ...] = ()
+    plain = False  # True: run the lines that are read in update where a fused kernel would run
 
     def __init__(
         self,
