@@ -238,7 +238,7 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
     information = describe()
     console.print(f"{processor_model()}, {args.threads} threads, {limits}")
-    console.print(f"NumPy {information['NumPy']}, {information['BLAS']}")
+    console.print(f"NumPy {information['NumPy']}, {information['BLAS']}; kernels: {information['kernels']}")
     if with_torch:
         import torch
 
