@@ -37,7 +37,7 @@ from rich.table import Table
 
 import tinynn
 from tinynn import layers
-from tinynn.backend import describe
+from tinynn.kernels import describe
 
 PAUSE = 0.3  # seconds; longer than idle threads spin
 

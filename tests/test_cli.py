@@ -222,3 +222,10 @@ def test_check_tells_a_wrong_input_shape(files: Path, capsys: pytest.CaptureFixt
     assert "was declared for inputs of shape (batch, 4), got (batch, 5)" in capsys.readouterr().err
     assert main(["check", "given.py:conv", "--input", "4,5"]) == 2
     assert "expected an input of shape (batch, height, width, channels)" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_read_enough_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m tinynn info --json | {sys.executable} -c 'pass'; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert result.stderr == ""
+    assert result.stdout.strip() in ("0", "141")  # 0 if all was written before the reader went

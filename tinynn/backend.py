@@ -221,7 +221,6 @@ def describe() -> dict[str, str]:
     import threadpoolctl
 
     from tinynn import __version__
-    from tinynn.kernels import load_fused
 
     blas = [
         f"{pool['internal_api']} {pool['version'] or ''} ({pool.get('architecture', 'unknown')} kernels), "
@@ -238,7 +237,6 @@ def describe() -> dict[str, str]:
         "NumPy": np.__version__,
         "BLAS": "; ".join(blas),
         "processors": str(os.cpu_count()),
-        "kernels": load_fused()[1],
     }
     try:
         device = choose_device()

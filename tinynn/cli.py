@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
-from tinynn import __version__, backend
+from tinynn import __version__, kernels
 from tinynn.exercises import command as exercise
 
 
@@ -46,6 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--json", action="store_true", help="print JSON")
     exercise.add_to(commands)
     options = parser.parse_args(arguments)
+    try:
+        status = run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has read enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what a shell shows for it
+    return status
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command that was given."""
     if options.command == "check":
         return check_lines(options)
     if options.command == "exercise":
@@ -76,7 +88,7 @@ def check_lines(options: argparse.Namespace) -> int:
 
 def show_info(as_json: bool) -> int:
     """Print what tinynn computes with; 1 if the device asked for cannot be had."""
-    rows = backend.describe()
+    rows = kernels.describe()
     if as_json:
         print(json.dumps(rows, indent=2))
     else:

@@ -14,6 +14,7 @@ from tests.layers.row import Row
 from tests.layers.table import TABLE
 from tests.test_losses import CASES, softmax
 from tinynn.check import LinesReport, lines
+from tinynn.losses import CTC
 
 # Why named gradients of the library's own layers are not paired; every other reason is a line to be rewritten.
 REASONS = {
@@ -50,14 +51,16 @@ def test_no_false_alarm_at_random_shapes(row: Row, data: st.DataObject, batch: i
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, "CTC"])
 def test_losses_have_no_false_alarm(name: str) -> None:
     assert check_loss(name).ok
 
 
 def check_loss(name: str) -> LinesReport:
-    loss, draw, kind = CASES[name]
     rng = np.random.default_rng(1)
+    if name == "CTC":
+        return lines(CTC(), np.array([[1, 2, 0], [3, 1, 1]]), rng.normal(size=(2, 7, 4)))
+    loss, draw, kind = CASES[name]
     targets: Any = draw(rng, 4, 3)
     z = rng.normal(size=(4, 3))
     return lines(loss, targets, {"z": z, "p": softmax(z), "q": np.exp(z)}[kind])
@@ -69,7 +72,7 @@ def test_at_least_95_percent_of_the_named_gradients_are_paired() -> None:
     rows: dict[type, Row] = {}
     for row in TABLE:
         rows.setdefault(type(row.make()), row)
-    for report in [*(check_example(row) for row in rows.values()), *map(check_loss, CASES)]:
+    for report in [*(check_example(row) for row in rows.values()), *map(check_loss, [*CASES, "CTC"])]:
         for line in report.lines:
             found[line.verdict] += 1
             if line.verdict == "unchecked" and line.line.function not in REASONS:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tinynn import backend, kernels, layers
+from tinynn import kernels, layers
 
 
 @pytest.fixture(autouse=True)
@@ -33,21 +33,21 @@ def run_plain() -> None:
 def test_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
     run_plain()
-    assert backend.describe()["kernels"].endswith("pip install '.[fast]'")
+    assert kernels.describe()["kernels"].endswith("pip install '.[fast]'")
 
 
 def test_with_a_numba_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = types.ModuleType("numba")
     monkeypatch.setitem(sys.modules, "numba", broken)  # an old one fails in many ways; this one has no config
     run_plain()
-    assert "numba is installed but cannot be used" in backend.describe()["kernels"]
+    assert "numba is installed but cannot be used" in kernels.describe()["kernels"]
 
 
 def test_with_a_numba_that_must_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     numba = types.SimpleNamespace(config=types.SimpleNamespace(DISABLE_JIT=1))
     monkeypatch.setitem(sys.modules, "numba", numba)
     run_plain()
-    assert "NUMBA_DISABLE_JIT" in backend.describe()["kernels"]
+    assert "NUMBA_DISABLE_JIT" in kernels.describe()["kernels"]
 
 
 def test_import_does_not_import_numba() -> None:

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from tinynn import backend
+
 
 class Kept(tuple[Any, ...]):
     """What a fused forward keeps for its backward: a layer's cache of this type asks for the fused backward.
@@ -46,6 +48,17 @@ def load_fused() -> tuple[Any, str]:
             return None, "NumPy alone; with the extra 'fast' (numba) loops are fused: pip install '.[fast]'"
         return None, f"NumPy alone; numba is installed but cannot be used: {error}"
     return kernels, f"fused by numba {numba.__version__}"
+
+
+def describe() -> dict[str, str]:
+    """Return what `tinynn info` says: that of the backend, and which kernels run.
+
+    Examples
+    --------
+    >>> "kernels" in describe()
+    True
+    """
+    return {**backend.describe(), "kernels": load_fused()[1]}
 
 
 def fused_kernels() -> Any:
