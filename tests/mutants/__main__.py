@@ -1,4 +1,4 @@
-"""Print the table that issue 4 closes with: ``python -m tests.mutants [--shapes N]``.
+"""Print how many planted bugs the line checker finds: ``python -m tests.mutants [--shapes N]``.
 
 Found, named right, diagnosed right, false alarms at N random shapes of every right layer and loss (20; 0 leaves that
 out), the time of the slowest layer; then every miss by its name.

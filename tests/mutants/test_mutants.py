@@ -38,7 +38,7 @@ NO_DIAGNOSIS: dict[str, str] = {
     "Huber, not clipped": "what is due is cut at delta, a number of the layer's that is no value of forward",
 }
 
-# The kinds of mistake that issue 4 lists, by the names of their diagnoses.
+# The kinds of mistake that must occur, by the names of their diagnoses.
 LISTED = {
     "N times": {"factor N"}, "1/N times": {"factor 1/N"}, "a constant factor": {"factor"}, "sign": {"sign"},
     "transposed": {"transposed"}, "a forgotten sum": {"missing sum"}, "a forgotten mask": {"missing mask"},

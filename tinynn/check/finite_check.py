@@ -13,7 +13,6 @@ import html
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from tinynn import data
 from tinynn.arguments import check_count
 from tinynn.backend import Array, array_module, to_device, to_host
+from tinynn.check.report import short_path
 from tinynn.check.watch import Find, Watch, arrays_in, kind_of
 from tinynn.compiled import TrainedParts
 from tinynn.layers.base import Layer
@@ -345,14 +345,6 @@ def owner_label(owner: Any) -> str:
     if isinstance(owner, Layer):
         return owner.label
     return f"the loss {owner.name}" if isinstance(owner, Loss) else f"the optimizer {type(owner).__name__}"
-
-
-def short_path(file: str) -> str:
-    """Return a path from the working directory on, if it lies there; of a notebook's cell, that it is one."""
-    if "ipykernel" in file or file.startswith("<ipython"):
-        return "this notebook"
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def count_of(array: Any, arena: Arena | None = None) -> str:

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 OK, WRONG, CONSEQUENCE, UNCHECKED = "ok", "WRONG", "consequence", "unchecked"
@@ -135,7 +136,7 @@ class SubjectReport:
         return tuple(line for line in self.lines if line.verdict == verdict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LinesReport:
     """What `lines` found; prints as text, and shows in notebooks.
 
@@ -183,6 +184,8 @@ class LinesReport:
     def __str__(self) -> str:
         return "\n".join(text for text, _ in self.rows())
 
+    __repr__ = __str__  # what a notebook keeps beside the HTML
+
     def __rich__(self) -> Any:
         from rich.text import Text
 
@@ -195,12 +198,20 @@ class LinesReport:
         colors = {"bold red": "color:#c00;font-weight:bold", "bold": "font-weight:bold", "dim": "color:#777"}
         colors |= {"green": "color:#080", "yellow": "color:#a60", "cyan": "color:#057"}
         rows = (f'<span style="{colors.get(style, "")}">{html.escape(text)}</span>' for text, style in self.rows())
-        return f'<pre style="line-height:1.35">{"<br>".join(rows)}</pre>'
+        return f'<pre style="line-height:1.35;font-family:monospace">{"<br>".join(rows)}</pre>'
+
+
+def short_path(file: str) -> str:
+    """Return a path from the working directory on, if it lies there; of a notebook's cell, that it is one."""
+    if "ipykernel" in file or file.startswith("<ipython"):
+        return "this notebook"
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def subject_rows(subject: SubjectReport) -> Iterator[tuple[str, str]]:
     """Yield the lines of text about one subject, each with its style."""
-    yield f"{subject.subject}  {subject.file}", "bold"
+    yield f"{subject.subject}  {short_path(subject.file)}", "bold"
     right = unique(line.name for line in subject.having(OK))
     if subject.forward:
         yield f"  forward   {', '.join(subject.forward)}", ""
