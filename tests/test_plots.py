@@ -445,3 +445,9 @@ class TestMatplotlib:
         assert ".[viz]" in result.stderr
         assert "Epoch" not in result.stdout
         assert not (tmp_path / "pictures").exists()
+
+
+def test_the_learning_rate_has_a_panel_of_its_own() -> None:
+    trained = History()
+    trained.on_epoch_end(0, {"loss": 0.5, "accuracy": 0.8, "learning_rate": 1e-3})
+    assert [axes.get_ylabel() for axes in trained.plot().axes] == ["loss", "accuracy", "learning_rate"]

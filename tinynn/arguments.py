@@ -64,8 +64,8 @@ def resolve(kind: str, given: Any, base: type, table: Mapping[str, Any]) -> Any:
     )
 
 
-def check_count(value: Any, who: str) -> int:
-    """Return `value` if it is a whole number from 1 up.
+def check_count(value: Any, who: str, low: int = 1) -> int:
+    """Return `value` if it is a whole number from `low` up.
 
     Examples
     --------
@@ -74,8 +74,8 @@ def check_count(value: Any, who: str) -> int:
     ...
     ValueError: fit: epochs must be a whole number from 1 up, got 0.
     """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{who} must be a whole number from 1 up, got {value!r}.")
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{who} must be a whole number from {low} up, got {value!r}.")
     return int(value)
 
 

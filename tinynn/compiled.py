@@ -112,6 +112,24 @@ class Compiled(Model):
             )
         return self.optimizer, self.loss
 
+    def log_names(self) -> list[str]:
+        """Return the names in the logs of an epoch: the loss and the metrics."""
+        return ["loss", *self._metrics_by_name()]
+
+    def direction_of(self, name: str) -> str | None:
+        """Return whether a number in the logs is better ``"min"`` or ``"max"``, None where nobody knows."""
+        name = name.removeprefix("val_")
+        if name == "loss":
+            return "min"
+        found = self._metrics_by_name()
+        return metric_kinds.direction(found[name]) if name in found else None
+
+    def _metrics_by_name(self) -> dict[str, Any]:
+        """Return the compiled metrics by their names in the logs."""
+        found = {metric_kinds.check_name(metric): metric for metric in self.metric_names}
+        weighted = {metric_kinds.check_name(metric): metric for metric in self.weighted_metric_names}
+        return found | {weighted_name(name, list(found)): metric for name, metric in weighted.items()}
+
     def trained_parts(self, who: str) -> TrainedParts:
         """Return what a step works with: the last softmax or sigmoid set aside where the loss allows it.
 

@@ -20,7 +20,7 @@ import numpy as np
 from tinynn import data
 from tinynn.arguments import check_count
 from tinynn.backend import Array, generator, to_device, to_host
-from tinynn.callbacks import Callback, CallbackList, History, ProgressBar, bar_over
+from tinynn.callbacks import Callback, CallbackList, History, ProgressBar, bar_over, check_list
 from tinynn.compiled import Compiled, TrainedParts
 from tinynn.data import Samples
 from tinynn.interrupt import on_first_interrupt
@@ -73,6 +73,7 @@ class Trainer(Compiled):
         verbose : {"auto", 0, 1, 2}, default "auto"
             0 silent, 1 a live bar, 2 one line an epoch; "auto" a bar on a terminal and lines elsewhere.
         callbacks : sequence of Callback, optional
+            What else to do while it trains, called in this order; see `tinynn.callbacks`.
         validation_split : float, default 0.0
             The part of the data to hold out for validation, drawn at random with the model's seed. (Keras takes the
             last samples, which is a trap where data are sorted.)
@@ -103,15 +104,14 @@ class Trainer(Compiled):
             If the model was not compiled.
         FloatingPointError
             If the loss becomes NaN or infinite; the message has the step and what to try, and with `check_finite` the
-            line.
+            line. With the callback `TerminateOnNaN` training ends there and the History is returned.
         """
         optimizer, _ = self.need_compiled("fit")
         batch_size = check_count(batch_size, "fit: batch_size")
         epochs = check_count(epochs, "fit: epochs")
         if verbose not in ("auto", 0, 1, 2):
             raise ValueError(f"fit: verbose must be 'auto', 0, 1 or 2, got {verbose!r}.")
-        if isinstance(callbacks, Callback):
-            raise TypeError(f"fit: callbacks must be a list, such as [{type(callbacks).__name__}(...)].")
+        others = check_list(callbacks)
         samples = data.check_samples(x, y, sample_weight, "fit")
         validation = self._validation(validation_split, validation_data)
         if validation_split:
@@ -122,7 +122,7 @@ class Trainer(Compiled):
 
         history = self.history = History()
         bar = [ProgressBar(live=None if verbose in ("auto", 1) else False)] if verbose else []
-        watchers = CallbackList([*bar, *(callbacks or ()), history])
+        watchers = CallbackList([*bar, *others, history])
         count = len(samples.x)
         steps = math.ceil(count / batch_size)
         self.stop_training = False
@@ -133,6 +133,9 @@ class Trainer(Compiled):
                     if self.stop_training:
                         break
                     self._run_epoch(samples, epoch, batch_size, shuffle, watchers, validation, check_finite)
+        except FloatingPointError as error:
+            if not watchers.not_finite(error):
+                raise
         finally:
             optimizer.finish(self.need_arena())
             self.forget()

@@ -44,6 +44,7 @@ __all__ = [
     "TopKCategoricalAccuracy",
     "check_name",
     "confusion_matrix",
+    "direction",
     "get",
 ]
 
@@ -109,3 +110,15 @@ def check_name(metric: Any) -> str:
         find("metric", metric, dict.fromkeys(ACCURACY_NAMES) | METRICS)
         return metric
     return get(metric).name
+
+
+def direction(metric: Any) -> str | None:
+    """Return whether a metric is better ``"max"`` or ``"min"``, None where it does not say.
+
+    Examples
+    --------
+    >>> direction("accuracy"), direction("mse")
+    ('max', 'min')
+    """
+    accuracy = isinstance(metric, str) and metric in ACCURACY_NAMES
+    return Accuracy.direction if accuracy else get(metric).direction

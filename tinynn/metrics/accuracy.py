@@ -11,6 +11,7 @@ class Accuracy(MeanMetric):
     """The part of the predictions that is right; base class of the five kinds."""
 
     name = "accuracy"
+    direction = "max"
 
 
 class CategoricalAccuracy(Accuracy):

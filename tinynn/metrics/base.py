@@ -19,9 +19,15 @@ class Metric:
     ----------
     name : str, optional
         The key in the logs and the History; each kind has one of its own.
+
+    Attributes
+    ----------
+    direction : {"max", "min"} or None
+        Whether large or small is better, for callbacks that ask; None where nobody said.
     """
 
     name = "metric"
+    direction: str | None = None
 
     def __init__(self, *, name: str | None = None) -> None:
         if name is not None:

@@ -32,6 +32,7 @@ class Precision(Metric):
     """
 
     name = "precision"
+    direction = "max"
 
     def __init__(
         self, thresholds: float | None = None, *, class_id: int | None = None, name: str | None = None
@@ -123,6 +124,7 @@ class F1Score(Metric):
     """
 
     name = "f1_score"
+    direction = "max"
 
     def __init__(self, average: str = "macro", threshold: float | None = None, *, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -191,6 +193,7 @@ class AUC(Metric):
     """
 
     name = "auc"
+    direction = "max"
 
     def __init__(self, num_thresholds: int = 200, *, name: str | None = None) -> None:
         super().__init__(name=name)

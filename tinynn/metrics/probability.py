@@ -35,6 +35,7 @@ class Perplexity(MeanMetric):
     """
 
     name = "perplexity"
+    direction = "min"
 
     def __init__(self, from_logits: bool = False, mask_token_id: int | None = None, *, name: str | None = None) -> None:
         super().__init__(name=name)

@@ -23,6 +23,7 @@ class MeanSquaredError(MeanMetric):
     """
 
     name = "mean_squared_error"
+    direction = "min"
 
     def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Count one batch."""
@@ -85,6 +86,7 @@ class R2Score(Metric):
     """
 
     name = "r2_score"
+    direction = "max"
 
     def __init__(self, class_aggregation: str = "uniform_average", *, name: str | None = None) -> None:
         super().__init__(name=name)

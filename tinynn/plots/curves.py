@@ -60,8 +60,9 @@ def history(history: History, path: str | os.PathLike[str] | None = None) -> Fig
     if not any(values.values()):
         raise ValueError("plots.history: this History has no finished epoch to draw; train at least one epoch first.")
     names = list(dict.fromkeys(key.removeprefix("val_") for key in values))
-    metrics = [name for name in names if name != "loss"]
-    panels = [panel for panel in (["loss"] if "loss" in names else [], metrics) if panel]
+    alone = ("loss", "learning_rate")  # they share no scale with anything
+    metrics = [name for name in names if name not in alone]
+    panels = [panel for panel in (["loss"], metrics, ["learning_rate"]) if panel and panel[0] in names]
     figure = new_figure(1 + 5.5 * len(panels), 4.5)
     for place, panel in enumerate(panels, 1):
         draw_curves(figure.add_subplot(1, len(panels), place), panel, values)
