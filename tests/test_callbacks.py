@@ -103,16 +103,17 @@ def test_the_best_weights_come_back_however_the_training_ends(end: str) -> None:
 
 def test_weights_of_an_older_training_do_not_come_back() -> None:
     stop = EarlyStopping("loss", restore_best_weights=True)
-    train([stop], 2)
+    model = regression()
+    train([stop], 2, model)
+    model.set_weights([np.ones((4, 1)), np.ones(1)])
 
     class Fails(Callback):
         def on_train_begin(self, logs: Any = None) -> None:
             raise OSError("disk full")
 
-    other = regression()
     with pytest.raises(OSError, match="disk full"):
-        train([Fails(), stop], 2, other)
-    assert not other.get_weights()[0].any()
+        train([Fails(), stop], 2, model)
+    assert (model.get_weights()[0] == 1).all()
 
 
 def test_without_restoring_the_last_weights_stay() -> None:
@@ -154,6 +155,10 @@ def test_nan_is_never_the_best() -> None:
     stop = EarlyStopping(patience=9)
     train([Says("val_loss", [np.nan, 3, np.nan, 2]), stop], 4)
     assert (stop.best, stop.best_epoch) == (2, 3)
+    assert train([Says("val_loss", [np.nan, 3, 4]), EarlyStopping()], 3).epoch == [0, 1, 2]  # one epoch tells nothing
+    says, model = Says("val_loss", [np.nan, np.nan]), regression()
+    train([says, EarlyStopping(restore_best_weights=True)], 2, model)  # all that there is
+    np.testing.assert_array_equal(model.get_weights()[0], says.weights[0][0])
 
 
 def test_what_is_not_there_cannot_be_monitored() -> None:

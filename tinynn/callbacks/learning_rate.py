@@ -98,7 +98,6 @@ class ReduceLROnPlateau(MonitorCallback):
         current = self.monitored(logs)
         if self.cooldown_counter > 0:
             self.cooldown_counter -= 1
-            self.wait = 0
         if self.is_improvement(current, self.best):
             self.best = current
             self.wait = 0

@@ -82,7 +82,7 @@ class MonitorCallback(Callback):
     def is_improvement(self, value: float, reference: float | None) -> bool:
         """Whether a value is better than another by more than `min_delta`; any number is better than None.
 
-        NaN is better than nothing, so that it never becomes the value that no later one can beat.
+        NaN is never better: as the best value so far, no later one could beat it.
         """
         if math.isnan(value):
             return False
