@@ -9,6 +9,7 @@ import numpy as np
 
 from tinynn.arguments import Shape, check_shape
 from tinynn.backend import Array, Device, array_module, choose_device, generator, to_device
+from tinynn.io import load_weights, save_weights
 from tinynn.layers.base import Layer, ShapeError, show_shape
 from tinynn.parameter import Arena
 
@@ -156,6 +157,53 @@ class Model(Layer):
         """Write all weights or none; see `Layer.set_weights`."""
         self.need_weights("set_weights")
         super().set_weights(weights)
+
+    def save_weights(self, path: Any) -> None:
+        """Write all weights to a safetensors file; a kill at any moment leaves the old file or the new one.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom it ends in ``.safetensors``. A file that is there is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written, with the reason and what to do; the old file is as it was.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import tinynn
+        >>> def network(seed):
+        ...     return tinynn.Sequential([tinynn.Input((3,)), tinynn.Dense(4, activation="relu")], seed=seed)
+        >>> first, second = network(seed=0), network(seed=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "network.safetensors")
+        ...     first.save_weights(path)
+        ...     second.load_weights(path)
+        >>> bool((first.get_weights()[0] == second.get_weights()[0]).all())
+        True
+        """
+        self.need_weights("save_weights")
+        save_weights(self, path)
+
+    def load_weights(self, path: Any) -> None:
+        """Write all weights from a file that `save_weights` made, or none; see `tinynn.io.load_weights`.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged or of another model; the message has everything that differs.
+        """
+        self.need_weights("load_weights")
+        load_weights(self, path)
 
     def count_params(self) -> int:
         """Return how many numbers the model learns."""

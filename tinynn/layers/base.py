@@ -400,8 +400,10 @@ class Layer:
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """Return all parameters with names that say where they are: ``"b"``, ``"dense.W"``, ``"block.dense.W"``."""
         found = [(parameter.name, parameter) for parameter in self.own_parameters]
+        places: list[str] = []
         for child in self.children:
-            place = child.name or child.default_name
+            places.append(child.name or child.default_name)  # two of one name are numbered, as in a Sequential
+            place = places[-1] + (f"_{places.count(places[-1]) - 1}" if places[-1] in places[:-1] else "")
             found += [(f"{place}.{name}", parameter) for name, parameter in child.named_parameters()]
         return found
 
