@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,26 @@ def test_two_layers_of_one_kind_in_a_layer_of_ones_own_have_names_of_their_own(t
         ValueError, match=r"save_weights: parameters need names of their own.* 'dense_1.W', 'dense_1.b'"
     ):
         save_weights(layer, tmp_path / "a")
+
+
+def test_an_interrupt_cannot_come_between_two_arrays(tmp_path: Path) -> None:
+    first, second = network(seed=0), network(seed=1)
+    first.save_weights(tmp_path / "a")
+
+    class Interrupting(np.ndarray):
+        """An array that is written while Ctrl-C is pressed."""
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            super().__setitem__(key, value)
+            signal.raise_signal(signal.SIGINT)
+
+    parameter = second.parameters[0]
+    parameter.value = parameter.value.view(Interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        second.load_weights(tmp_path / "a")
+    for mine, other in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("method", ["save_weights", "load_weights"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn.backend import array_module, to_host
+from tinynn.interrupt import on_first_interrupt
 from tinynn.io.atomic import path_of, write_atomically
 from tinynn.io.safetensors import (
     DamagedFile,
@@ -141,8 +142,12 @@ def load_weights(layer: Layer, path: Any) -> None:
         entry = header.entries[name]
         array = numbers[entry.begin : entry.end].view(np.dtype(entry.dtype).newbyteorder("<")).reshape(entry.shape)
         new.append(array_module(parameter.value).asarray(array, dtype=parameter.value.dtype))
-    for parameter, array in zip(parameters.values(), new, strict=True):  # from here on nothing can fail
-        parameter.value[...] = array
+    interrupted: list[bool] = []
+    with on_first_interrupt(lambda: interrupted.append(True)):  # from here on nothing can fail, nor come between
+        for parameter, array in zip(parameters.values(), new, strict=True):
+            parameter.value[...] = array
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def read_metadata(path: Any) -> dict[str, str]:
