@@ -92,6 +92,7 @@ def test_names_and_metadata(tmp_path: Path) -> None:
     assert (meta["tinynn_format"], meta["tinynn_version"]) == ("1", tinynn.__version__)
     assert (meta["seed"], meta["dtype"], meta["numpy_version"]) == ("42", "float32", np.__version__)
     assert read_metadata(tmp_path / "a") == meta
+    assert int.from_bytes((tmp_path / "a").read_bytes()[:8], "little") % 8 == 0  # a memory map can read the numbers
 
 
 def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
