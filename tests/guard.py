@@ -86,7 +86,7 @@ class GuardArray:
         GuardArray.waits += 1
         return bool(self.wrapped)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # CuPy's arrays have none either; the base class has
 
 
 def give_operators() -> None:
@@ -129,6 +129,21 @@ def give_operators() -> None:
 give_operators()
 
 
+class OnDevice:
+    """A function of NumPy on guard arrays; a ufunc has its reduceat too."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        out = options.get("out")
+        result = self.function(*inside(arguments), **{key: inside(value) for key, value in options.items()})
+        return out if out is not None else outside(result)
+
+    def reduceat(self, *arguments: Any, **options: Any) -> Any:
+        return outside(self.function.reduceat(*inside(arguments), **options))
+
+
 class FakeCuPy(types.ModuleType):
     """The module: NumPy's functions on guard arrays, as far as CuPy has them."""
 
@@ -152,11 +167,4 @@ class FakeCuPy(types.ModuleType):
         if not callable(function) or isinstance(function, type):
             return function
 
-        def on_device(*arguments: Any, **options: Any) -> Any:
-            out = options.get("out")
-            result = function(*inside(arguments), **{key: inside(value) for key, value in options.items()})
-            return out if out is not None else outside(result)
-
-        if name == "add":  # the one ufunc whose reduceat is used; CuPy has it for add
-            on_device.reduceat = lambda *a, **o: outside(np.add.reduceat(*inside(a), **o))  # type: ignore[attr-defined]
-        return on_device
+        return OnDevice(function)

@@ -24,11 +24,9 @@ from tinynn.callbacks import Callback, CallbackList, History, ProgressBar, bar_o
 from tinynn.compiled import Compiled, TrainedParts
 from tinynn.data import Samples
 from tinynn.interrupt import on_first_interrupt
+from tinynn.model import SHUFFLING, SPLITTING
 from tinynn.parameter import Arena
 from tinynn.scores import Scores
-
-# What the random numbers of one seed are for; see backend.generator.
-WEIGHTS, SHUFFLING, SPLITTING = 0, 1, 2
 
 
 class Trainer(Compiled):

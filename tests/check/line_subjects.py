@@ -258,7 +258,7 @@ class Views(Layer):
         shape, s, y = self.take_cache()
         dz = dy * (1 - y * y)
         dz2 = dz.reshape(len(dz), 3)
-        dW = np.matmul(s.T, dz2, out=self.dW)  # noqa: F841
+        dW = np.matmul(s.T, dz2, out=self.dW)
         ds = dz2 @ self.W.T
         dx = np.zeros(shape, dtype=dy.dtype)
         for dpiece in (dx[:, :-1], dx[:, 1:]):
@@ -271,7 +271,7 @@ class WrongView(Views):
         shape, s, y = self.take_cache()
         dz = dy * (1 - y * y)
         dz2 = dz.reshape(len(dz), 3)
-        dW = np.matmul(s.T, dz2, out=self.dW)  # noqa: F841
+        dW = np.matmul(s.T, dz2, out=self.dW)
         ds = dz2 @ self.W.T
         dx = np.zeros(shape, dtype=dy.dtype)
         for dpiece in (dx[:, :-1], dx[:, 1:]):

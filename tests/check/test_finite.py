@@ -453,8 +453,9 @@ def test_bad_arguments() -> None:
         model_of(Uncopyable(), Dense(2)).fit(x, y, verbose=0, check_finite=True)
     with pytest.raises(TypeError, match=r"Root: check.finite: a layer alone has no loss to take y"):
         finite(Root(), x, y)
+    no_model: Any = [1]
     with pytest.raises(TypeError, match=r"check.finite: expected a model or a layer, got list"):
-        finite([1], x)  # type: ignore[arg-type]
+        finite(no_model, x)
     with pytest.raises(ValueError, match=r"check.finite: steps"):
         finite(model_of(Dense(2)), x, y, steps=0)
     with pytest.raises(RuntimeError, match=r"check.finite needs to know how to train"):

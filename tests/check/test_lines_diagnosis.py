@@ -12,10 +12,10 @@ from tinynn.check.evidence import Evidence
 from tinynn.check.report import Diagnosis, SourceLine
 
 r = np.random.default_rng(0)
-B, I, O = 4, 5, 3  # noqa: E741
-x, W, z, dy = r.normal(size=(B, I)), r.normal(size=(I, O)), r.normal(size=(B, O)), r.normal(size=(B, O))
+B, F, H = 4, 5, 3
+x, W, z, dy = r.normal(size=(B, F)), r.normal(size=(F, H)), r.normal(size=(B, H)), r.normal(size=(B, H))
 y = np.tanh(z)
-square = r.normal(size=(O, O))
+square = r.normal(size=(H, H))
 
 
 def look(found: Any, true: Any, **more: Any) -> Diagnosis | None:
@@ -36,12 +36,12 @@ def softmax(z: Any) -> Any:
     return e / e.sum(axis=-1, keepdims=True)
 
 
-true = r.normal(size=(B, O))
+true = r.normal(size=(B, H))
 
 
 def test_nothing_is_said_without_evidence() -> None:
-    assert look(r.normal(size=(B, O)), true) is None
-    assert look(true + r.normal(size=(B, O)) * 1e-3, true) is None
+    assert look(r.normal(size=(B, H)), true) is None
+    assert look(true + r.normal(size=(B, H)) * 1e-3, true) is None
     assert look([0.3], [0.7]) is None  # of one number everything is a multiple
 
 
@@ -51,7 +51,7 @@ def test_factors() -> None:
         "exactly 4 times the truth, 4 being the batch size: a sum where a mean is due, or twice",
     )
     assert kind_and_text(true / B, true)[0] == "factor 1/N"
-    assert kind_and_text(true / O, true) == (
+    assert kind_and_text(true / H, true) == (
         "factor 1/N",
         "exactly 1/3 of the truth, 3 being the size of axis 1 of (4, 3): a mean where a sum is due",
     )
@@ -69,16 +69,16 @@ def test_shapes() -> None:
     assert kind_and_text(true, true.sum(axis=1, keepdims=True))[1].startswith("a sum over axis 1")
     assert kind_and_text(true.T, true)[0] == "transposed"
     assert kind_and_text(square.T, square)[0] == "transposed"
-    assert kind_and_text(true, r.normal(size=O)) == ("shape", "it has the shape (4, 3) where (3,) is due")
+    assert kind_and_text(true, r.normal(size=H)) == ("shape", "it has the shape (4, 3) where (3,) is due")
 
 
 def test_not_written() -> None:
-    assert kind_and_text(np.full((B, O), np.nan), true)[0] == "not written"
-    assert kind_and_text(np.zeros((B, O)), true)[0] == "not written"
+    assert kind_and_text(np.full((B, H), np.nan), true)[0] == "not written"
+    assert kind_and_text(np.zeros((B, H)), true)[0] == "not written"
 
 
 def test_time() -> None:
-    other = r.normal(size=(B, O))
+    other = r.normal(size=(B, H))
     assert kind_and_text(other, true, others={"the step after": other}) == (
         "wrong step",
         "it is the gradient of the step after: off by one in time",
@@ -101,7 +101,7 @@ def test_softmax_without_what_passes_between_the_outputs() -> None:
 
 
 def test_ways_back() -> None:
-    a, b, c = r.normal(size=(3, B, O))
+    a, b, c = r.normal(size=(3, B, H))
     ways = {
         SourceLine("f", n, text): part for n, text, part in ((7, "y = f + x", a), (8, "m = x.mean()", b), (9, "w", c))
     }
@@ -119,7 +119,7 @@ def test_ways_back() -> None:
         "what comes back through line 8  m = x.mean() is taken 1/4 times, 4 being the batch size",
     )
     assert look(a + 0.9 * b, a + b + c, paths=ways) is None
-    steps = np.stack([c, r.normal(size=(B, O))], axis=1)
+    steps = np.stack([c, r.normal(size=(B, H))], axis=1)
     kind, text = kind_and_text(a + b + steps[:, 1], a + b + c, paths=ways, gradients={"dy": steps})
     assert (kind, text) == ("wrong step", "for what comes back through line 9  w  it takes dy of another step")
 
@@ -161,7 +161,7 @@ def test_products() -> None:
 
 
 def test_factors_that_are_values() -> None:
-    gamma = r.normal(size=O)
+    gamma = r.normal(size=H)
     assert kind_and_text(true, true * gamma, values={"gamma": gamma}, gradients={}) == (
         "missing factor",
         "the factor gamma is missing",
@@ -227,7 +227,7 @@ def test_a_value_of_zeros_is_no_reason() -> None:
 
 
 def test_sums_of_products() -> None:
-    xhat, xc = r.normal(size=(2, B, O))
+    xhat, xc = r.normal(size=(2, B, H))
     values = {"xhat": xhat, "xc": xc}
     assert kind_and_text((dy * xc).sum(axis=0), (dy * xhat).sum(axis=0), values=values) == (
         "wrong variable",
@@ -246,10 +246,10 @@ def test_stacks_of_matrices() -> None:
 
 
 def test_products_over_all_steps() -> None:
-    h, before, da = r.normal(size=(3, 6, B, O))
+    h, before, da = r.normal(size=(3, 6, B, H))
 
     def product(states: Any) -> Any:
-        return states.reshape(-1, O).T @ da.reshape(-1, O)
+        return states.reshape(-1, H).T @ da.reshape(-1, H)
 
     values = {"all values of h": h, "all values of hn": before}
     kind, text = kind_and_text(product(h), product(before), values=values, gradients={"da": da})
@@ -278,8 +278,8 @@ def test_later_writes_overwrite_earlier_ones() -> None:
         "missing term",
         "later writes overwrite earlier ones where both should be added: = where += is due",
     )
-    rows, ids = r.normal(size=(5, O)), np.array([0, 1, 1, 2, 0])
-    once, added = np.zeros((B, O)), np.zeros((B, O))
+    rows, ids = r.normal(size=(5, H)), np.array([0, 1, 1, 2, 0])
+    once, added = np.zeros((B, H)), np.zeros((B, H))
     once[ids] += rows
     np.add.at(added, ids, rows)
     kind, text = kind_and_text(once, added, values={}, gradients={"rows": rows})
@@ -288,7 +288,7 @@ def test_later_writes_overwrite_earlier_ones() -> None:
 
 
 def test_the_size_of_a_mean() -> None:
-    windows = r.normal(size=(2, 3, 5, O))
+    windows = r.normal(size=(2, 3, 5, H))
     total = windows.sum(axis=(0, 1, 2))
     assert kind_and_text(total / 30, total, values={}, gradients={"dz": windows}) == (
         "factor 1/N",

@@ -173,8 +173,9 @@ def test_what_cannot_be_checked_says_which_forms_can() -> None:
         lines((tanh_forward, tanh_backward), x, W=TANH["W"])
     with pytest.raises(ValueError, match="forward has no argument 'V'"):
         lines((tanh_forward, tanh_backward), x, V=x, **TANH)
+    no_layer: Any = 3
     with pytest.raises(ValueError, match=r"expected a layer, a loss, or the two functions .* got int"):
-        lines(3, x)  # type: ignore[arg-type, unused-ignore]
+        lines(no_layer, x)
 
     def puzzling(mystery: Any, riddle: Any) -> Any:
         return mystery

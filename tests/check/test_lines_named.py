@@ -31,7 +31,7 @@ class Scaled(Layer):
 class KeepsItToItself(Scaled):
     def backward(self, dy: Any, need_dx: bool = True) -> Any:
         _, t, h = self.take_cache()
-        dg = (dy * h).sum(axis=0)  # noqa: F841 - never stored
+        dg = (dy * h).sum(axis=0)  # never stored
         dh = dy * self.g
         dx = dh * (1 - t * t) + dh
         return dx

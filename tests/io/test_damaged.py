@@ -6,7 +6,8 @@ import json
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,19 +121,16 @@ def test_damaged_files_are_refused_in_little_memory(tmp_path: Path) -> None:
             refused(tmp_path / "bad", text)
 
 
-class limit_on_memory:  # noqa: N801
+@contextmanager
+def limit_on_memory(more: int) -> Iterator[None]:
     """Let the process have so much more memory than it has, and no more."""
-
-    def __init__(self, more: int) -> None:
-        self.more = more
-
-    def __enter__(self) -> None:
-        self.before = resource.getrlimit(resource.RLIMIT_AS)
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + self.more, self.before[1]))
-
-    def __exit__(self, *_: Any) -> None:
-        resource.setrlimit(resource.RLIMIT_AS, self.before)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_a_folder_a_pipe_and_nothing(tmp_path: Path) -> None:

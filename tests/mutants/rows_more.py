@@ -188,8 +188,8 @@ ROWS = [
     Mutant(
         "MultiHeadAttention(dropout), the shares before dropout",
         lambda: layers.MultiHeadAttention(2, 3, dropout=0.4), (2, 4, 5), layers.MultiHeadAttention.attend_backward,
-        "dv = xp.matmul(m.transpose(0, 1, 3, 2), do2)",
-        "dv = xp.matmul(p.transpose(0, 1, 3, 2), do2)",
+        "dv = xp.matmul(m.transpose(0, 1, 3, 2), do_g)",
+        "dv = xp.matmul(p.transpose(0, 1, 3, 2), do_g)",
         ("wrong variable",),
         "attention's dropout stands between softmax and the values",
         training=True,

@@ -297,8 +297,8 @@ ROWS = [
     Mutant(
         "MultiHeadAttention, the shares not transposed",
         lambda: layers.MultiHeadAttention(2, 3), (2, 4, 5), layers.MultiHeadAttention.attend_backward,
-        "dv = xp.matmul(m.transpose(0, 1, 3, 2), do2)",
-        "dv = xp.matmul(m, do2)",
+        "dv = xp.matmul(m.transpose(0, 1, 3, 2), do_g)",
+        "dv = xp.matmul(m, do_g)",
         ("transposed",),
         "the shares are square where a sequence attends to itself",
     ),

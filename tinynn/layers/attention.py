@@ -310,7 +310,8 @@ class MultiHeadAttention(Layer):
         if seen is not None:                                                    # who may look nowhere gets no answer
             p = xp.where(seen, p.reshape(B, G, -1, T, S), 0).reshape(p.shape)
         m = p if self.drop is None else self.drop.forward(p, training)
-        o = xp.matmul(m, v).reshape(B, H, T, -1)                                # (B, G, H/G T, S) (B, G, S, V)
+        o_g = xp.matmul(m, v)                                                   # (B, G, H/G T, S) (B, G, S, V)
+        o = o_g.reshape(B, H, T, -1)                                            # (B, G, H/G T, V) -> (B, H, T, V)
         return o, (qs, kr, v, p, m)
 
     def attend_backward(self, do: Array, kept: Any) -> tuple[Array, Array, Array]:
@@ -318,9 +319,9 @@ class MultiHeadAttention(Layer):
         xp = array_module(do)
         qs, kr, v, p, m = kept
         (B, H, T, V), (G, _, K) = do.shape, kr.shape[1:]
-        do2 = do.reshape(B, G, -1, V)                                           # heads of a group: one long column
-        dv = xp.matmul(m.transpose(0, 1, 3, 2), do2)                            # o = m v
-        dm = xp.matmul(do2, v.transpose(0, 1, 3, 2))                            # o = m v
+        do_g = do.reshape(B, G, -1, V)                                          # o = o_g by heads
+        dv = xp.matmul(m.transpose(0, 1, 3, 2), do_g)                           # o_g = m v
+        dm = xp.matmul(do_g, v.transpose(0, 1, 3, 2))                           # o_g = m v
         dp = dm if self.drop is None else self.drop.backward(dm)                # m = drop(p)
         c = xp.einsum("bgts,bgts->bgt", p, dp)[..., None]
         ds = p * (dp - c)                                                       # p = softmax(s), 0 where not seen
