@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tinynn.callbacks.base import Callback, Logs
+from tinynn.callbacks.memory import NotPlain, plain
 from tinynn.callbacks.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -41,9 +42,47 @@ class CallbackList:
             for callback in reversed(self.all):
                 stack.callback(callback.on_train_end, self.last_logs)
 
-    def epoch_begin(self, epoch: int) -> None:
-        """Tell them that an epoch begins."""
+    def get_states(self) -> dict[str, dict[str, Any]]:
+        """Return what the callbacks remember, but the bars, by their names in `named`."""
+        states = {}
+        for name, callback in self.named():
+            state = callback.get_state()
+            if overrides(callback, "get_state"):
+                check_state(state, callback)
+            states[name] = state
+        return states
+
+    def set_states(self, states: dict[str, dict[str, Any]]) -> list[str]:
+        """Give the callbacks what `get_states` returned, after `begin`.
+
+        Returns
+        -------
+        list of str
+            What the user should know: a sentence for each kind of callback that came or went since then.
+        """
+        named = self.named()
+        for name, callback in named:
+            if name in states:
+                callback.set_state(states[name])
+        new = [name for name, _ in named if name not in states]
+        gone = [name for name in states if name not in dict(named)]
+        told = [f"callbacks that the checkpoint does not know start afresh: {', '.join(new)}."] if new else []
+        return told + ([f"callbacks of the checkpoint are missing now: {', '.join(gone)}."] if gone else [])
+
+    def named(self) -> list[tuple[str, Callback]]:
+        """Return the callbacks, but the bars, with the name of their class; the second of a class is ``Name_1``."""
+        found: list[tuple[str, Callback]] = []
+        count: dict[str, int] = {}
         for callback in self.all:
+            if callback not in self.bars:
+                kind = type(callback).__name__
+                number = count[kind] = count.get(kind, -1) + 1
+                found.append((f"{kind}_{number}" if number else kind, callback))
+        return found
+
+    def epoch_begin(self, epoch: int, resumed: bool = False) -> None:
+        """Tell them that an epoch begins; the bars alone, where a training is resumed in the midst of it."""
+        for callback in self.bars if resumed else self.all:
             callback.on_epoch_begin(epoch, {})
 
     def epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -86,6 +125,20 @@ def check_list(callbacks: Any) -> list[Any]:
     name = callbacks.__name__ if isinstance(callbacks, type) else type(callbacks).__name__
     example = f", such as [{name}(...)]" if isinstance(callbacks, type | Callback) else ""
     raise TypeError(f"fit: callbacks must be a list{example}, got {callbacks!r:.60}.")
+
+
+def check_state(state: Any, callback: Callback) -> None:
+    """Raise TypeError if a callback's own get_state returned what a checkpoint cannot hold."""
+    kind = type(callback).__name__
+    if not isinstance(state, dict):
+        raise TypeError(f"{kind}: get_state must return a dict, got {state!r:.60}.")
+    try:
+        plain(state)
+    except NotPlain as error:
+        raise TypeError(
+            f"{kind}: get_state returned a {error}, which a checkpoint cannot hold; see Callback.get_state for what it "
+            "can hold."
+        ) from None
 
 
 def overrides(callback: Callback, method: str) -> bool:

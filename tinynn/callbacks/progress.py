@@ -30,6 +30,8 @@ class ProgressBar(Callback):
     Epoch 1/5 - 0.0s - loss: 0.2500
     """
 
+    state_names = ()
+
     def __init__(self, live: bool | None = None) -> None:
         self.live = on_terminal() if live is None else live
         self.progress: Any = None
