@@ -57,9 +57,24 @@ class Callback:
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Called before a batch; `batch` counts from 0 in each epoch."""
+        self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Called after a batch with the loss and metrics of the epoch so far."""
+        self.on_batch_end(batch, logs)
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Do what `on_train_batch_begin` should do, under its shorter name."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Do what `on_train_batch_end` should do, under its shorter name."""
+
+    def wants_batch(self) -> bool:
+        """Whether `on_train_batch_end` is to be called for the batch just done, if this callback has one of its own.
+
+        To work out the loss and metrics so far takes time, on a GPU the most, so who needs them seldom says so here.
+        """
+        return True
 
     def on_not_finite(self, error: FloatingPointError) -> bool:
         """Called when the loss or the weights became NaN or infinite; True ends the training without an error.

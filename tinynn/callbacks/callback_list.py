@@ -26,9 +26,8 @@ class CallbackList:
                 raise TypeError(f"fit: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}.")
         self.all: list[Callback] = callbacks
         self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)]
-        others = [callback for callback in self.all if not isinstance(callback, ProgressBar)]
-        self.at_batch_begin = [callback for callback in others if overrides(callback, "on_train_batch_begin")]
-        self.at_batch_end = [callback for callback in others if overrides(callback, "on_train_batch_end")]
+        self.at_batch_begin = [c for c in self.all if overrides(c, "on_train_batch_begin", "on_batch_begin")]
+        self.at_batch_end = [c for c in self.all if overrides(c, "on_train_batch_end", "on_batch_end")]
 
     def begin(self, model: Trainer, params: dict[str, Any]) -> None:
         """Tell them the model and that training begins."""
@@ -97,8 +96,8 @@ class CallbackList:
             callback.on_train_batch_begin(batch, {})
 
     def batch_end(self, batch: int, scores: Scores) -> None:
-        """Tell those that look at batches; the scores are worked out only if anybody does."""
-        watching = [*self.at_batch_end, *(bar for bar in self.bars if bar.wants_batch())]
+        """Tell those that want to know of this batch; the scores are worked out only if anybody does."""
+        watching = [callback for callback in self.at_batch_end if callback.wants_batch()]
         if watching:
             logs = scores.result()
             for callback in watching:
@@ -141,6 +140,6 @@ def check_state(state: Any, callback: Callback) -> None:
         ) from None
 
 
-def overrides(callback: Callback, method: str) -> bool:
-    """Whether a callback has a method of its own, by its class or given to it, in place of Callback's."""
-    return getattr(getattr(callback, method), "__func__", None) is not getattr(Callback, method)
+def overrides(callback: Callback, *methods: str) -> bool:
+    """Whether a callback has one of the methods of its own, by its class or given to it, in place of Callback's."""
+    return any(getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name) for name in methods)
