@@ -19,6 +19,10 @@ pytestmark = [
 ]
 
 
+# Would do nothing here; what stands after them is by name only.
+ABSENT = {"TensorBoard": ("write_graph", "write_images", "profile_batch", "embeddings_freq", "embeddings_metadata")}
+
+
 @pytest.mark.parametrize("name", [n for n in tinynn.callbacks.__all__ if n[0].isupper()])
 def test_arguments_are_those_of_keras(keras: Any, name: str) -> None:
     if name in ("History", "Logs", "ProgressBar", "CallbackList"):
@@ -27,7 +31,9 @@ def test_arguments_are_those_of_keras(keras: Any, name: str) -> None:
         [(p.name, p.default) for p in inspect.signature(kind).parameters.values() if p.kind != p.VAR_KEYWORD]
         for kind in (getattr(tinynn, name), getattr(keras.callbacks, name))
     )
-    assert mine == theirs
+    absent = ABSENT.get(name, ())
+    assert mine == [argument for argument in theirs if argument[0] not in absent]
+    assert len(mine) + len(absent) == len(theirs)
 
 
 EARLY = [

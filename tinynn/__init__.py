@@ -26,6 +26,7 @@ from tinynn.callbacks import (
     ModelCheckpoint,
     ProgressBar,
     ReduceLROnPlateau,
+    TensorBoard,
     TerminateOnNaN,
 )
 from tinynn.data import (
@@ -361,6 +362,7 @@ __all__ = [
     "SquaredHinge",
     "Swish",
     "Tanh",
+    "TensorBoard",
     "TerminateOnNaN",
     "TimeDistributed",
     "TopKCategoricalAccuracy",

@@ -9,6 +9,7 @@ from tinynn.callbacks.lambda_callback import LambdaCallback
 from tinynn.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from tinynn.callbacks.model_checkpoint import ModelCheckpoint
 from tinynn.callbacks.progress import ProgressBar, bar_over
+from tinynn.callbacks.tensorboard import TensorBoard
 from tinynn.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ModelCheckpoint",
     "ProgressBar",
     "ReduceLROnPlateau",
+    "TensorBoard",
     "TerminateOnNaN",
     "bar_over",
     "check_list",

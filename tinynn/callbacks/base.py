@@ -76,6 +76,30 @@ class Callback:
         """
         return True
 
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Called when an evaluation begins: evaluate's, or that of the validation data in fit."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Called when an evaluation ends, with its loss and metrics."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before a batch of an evaluation."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called after a batch of an evaluation with the loss and metrics so far."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Called when predict begins."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Called when predict ends."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before a batch in predict."""
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Called after a batch in predict, with its ``outputs``, a NumPy array."""
+
     def on_not_finite(self, error: FloatingPointError) -> bool:
         """Called when the loss or the weights became NaN or infinite; True ends the training without an error.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from tinynn.backend import Array
 from tinynn.callbacks.base import Callback, Logs
 from tinynn.callbacks.memory import NotPlain, plain
 from tinynn.callbacks.progress import ProgressBar
@@ -28,6 +29,13 @@ class CallbackList:
         self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)]
         self.at_batch_begin = [c for c in self.all if overrides(c, "on_train_batch_begin", "on_batch_begin")]
         self.at_batch_end = [c for c in self.all if overrides(c, "on_train_batch_end", "on_batch_end")]
+        self.at_test_batch_begin = [c for c in self.all if overrides(c, "on_test_batch_begin")]
+        self.at_test_batch_end = [c for c in self.all if overrides(c, "on_test_batch_end")]
+
+    def attach(self, model: Trainer, params: dict[str, Any]) -> None:
+        """Tell them the model; all that evaluate and predict need."""
+        for callback in self.all:
+            callback.model, callback.params = model, params
 
     def begin(self, model: Trainer, params: dict[str, Any]) -> None:
         """Tell them the model and that training begins."""
@@ -102,6 +110,48 @@ class CallbackList:
             logs = scores.result()
             for callback in watching:
                 callback.on_train_batch_end(batch, logs)
+
+    def test_begin(self) -> None:
+        """Tell them that an evaluation begins."""
+        for callback in self.all:
+            callback.on_test_begin({})
+
+    def test_batch_begin(self, batch: int) -> None:
+        """Tell those that look at batches of evaluations."""
+        for callback in self.at_test_batch_begin:
+            callback.on_test_batch_begin(batch, {})
+
+    def test_batch_end(self, batch: int, scores: Scores) -> None:
+        """Tell those that look at batches of evaluations; the scores are worked out only if anybody does."""
+        if self.at_test_batch_end:
+            logs = scores.result()
+            for callback in self.at_test_batch_end:
+                callback.on_test_batch_end(batch, logs)
+
+    def test_end(self, logs: Logs) -> None:
+        """Tell them how an evaluation went."""
+        for callback in self.all:
+            callback.on_test_end(dict(logs))
+
+    def predict_begin(self) -> None:
+        """Tell them that predict begins."""
+        for callback in self.all:
+            callback.on_predict_begin({})
+
+    def predict_batch_begin(self, batch: int) -> None:
+        """Tell them that a batch in predict begins."""
+        for callback in self.all:
+            callback.on_predict_batch_begin(batch, {})
+
+    def predict_batch_end(self, batch: int, outputs: Array) -> None:
+        """Tell them what came out of a batch in predict."""
+        for callback in self.all:
+            callback.on_predict_batch_end(batch, {"outputs": outputs})
+
+    def predict_end(self) -> None:
+        """Tell them that predict ends."""
+        for callback in self.all:
+            callback.on_predict_end({})
 
     def not_finite(self, error: FloatingPointError) -> bool:
         """Tell all of them of a NaN, and whether one of them ends the training in place of the error."""

@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from tinynn.callbacks.base import Callback, Logs
+from tinynn.callbacks.files import writing
 
 
 class CSVLogger(Callback):
@@ -108,8 +109,9 @@ class CSVLogger(Callback):
         csv.writer(text, delimiter=self.separator).writerows(rows)
         data = text.getvalue().encode()
         assert self.file is not None
-        self.file.write(data)
-        self.file.flush()
+        with writing("CSVLogger", self.filename):
+            self.file.write(data)
+            self.file.flush()
         self.position += len(data)
 
     def cut_off(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tinynn.arguments import check_count, check_number
 from tinynn.callbacks.base import Logs
+from tinynn.callbacks.files import make_folder
 from tinynn.callbacks.monitor import MonitorCallback
 from tinynn.io.atomic import path_of
 
@@ -133,7 +134,7 @@ class ModelCheckpoint(MonitorCallback):
             self.path_for(0, 0, dict.fromkeys(names, 0.5))
         folder = os.path.dirname(self.filepath)
         if "{" not in folder:
-            make_folder(folder)
+            make_folder(folder, "ModelCheckpoint")
         if not self.fields and os.path.isdir(self.filepath):
             raise IsADirectoryError(
                 errno.EISDIR,
@@ -176,7 +177,7 @@ class ModelCheckpoint(MonitorCallback):
             self.say(epoch, f"{self.monitor} improved from {best} to {current:.5f}, saving model to {path}")
         else:
             self.say(epoch, f"saving model to {path}")
-        make_folder(os.path.dirname(path))
+        make_folder(os.path.dirname(path), "ModelCheckpoint")
         write = getattr(self.model, "save_weights" if self.save_weights_only else "save")
         write(path)
         self.say(epoch, f"finished saving model to {path}")
@@ -217,15 +218,3 @@ def fields_of(filepath: str) -> list[str]:
     if any(not field or field.isdigit() for field in fields):
         raise ValueError(f"ModelCheckpoint: filepath {filepath!r} has braces without a name; {what}.")
     return fields
-
-
-def make_folder(folder: str) -> None:
-    """Make a folder, if it is missing, and see that it can be written to."""
-    try:
-        os.makedirs(folder or ".", exist_ok=True)
-    except OSError as error:
-        raise OSError(error.errno, f"ModelCheckpoint: could not make the folder {folder} ({error.strerror})") from None
-    if not os.access(folder or ".", os.W_OK):
-        raise PermissionError(
-            errno.EACCES, f"ModelCheckpoint: you may not write into {folder or os.getcwd()}; choose another folder"
-        )
