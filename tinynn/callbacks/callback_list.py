@@ -26,7 +26,11 @@ class CallbackList:
             if not isinstance(callback, Callback):
                 raise TypeError(f"fit: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}.")
         self.all: list[Callback] = callbacks
-        self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)]
+        self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)][-1:]
+        # One bar is enough: the user's, which stands after that of fit.
+        self.all = [
+            callback for callback in callbacks if not isinstance(callback, ProgressBar) or callback in self.bars
+        ]
         self.at_batch_begin = [c for c in self.all if overrides(c, "on_train_batch_begin", "on_batch_begin")]
         self.at_batch_end = [c for c in self.all if overrides(c, "on_train_batch_end", "on_batch_end")]
         self.at_test_batch_begin = [c for c in self.all if overrides(c, "on_test_batch_begin")]
