@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 class CallbackList:
-    """All callbacks of one fit, called together; batches only for those that look at batches."""
+    """All callbacks of one fit, evaluate or predict, called together; batches only for those that look at batches."""
 
-    def __init__(self, callbacks: Iterable[Any]) -> None:
+    def __init__(self, callbacks: Iterable[Any], who: str = "fit") -> None:
         callbacks = list(callbacks)
         self.last_logs: Logs = {}
         for callback in callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(f"fit: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}.")
+                raise TypeError(
+                    f"{who}: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}."
+                )
         self.all: list[Callback] = callbacks
         self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)][-1:]
         # One bar is enough: the user's, which stands after that of fit.
@@ -163,8 +165,8 @@ class CallbackList:
         return any(answers)
 
 
-def check_list(callbacks: Any) -> list[Any]:
-    """Return the callbacks that a user gave to fit as a list; None is none.
+def check_list(callbacks: Any, who: str = "fit") -> list[Any]:
+    """Return the callbacks that a user gave as a list; None is none.
 
     Raises
     ------
@@ -177,7 +179,7 @@ def check_list(callbacks: Any) -> list[Any]:
         return list(callbacks)
     name = callbacks.__name__ if isinstance(callbacks, type) else type(callbacks).__name__
     example = f", such as [{name}(...)]" if isinstance(callbacks, type | Callback) else ""
-    raise TypeError(f"fit: callbacks must be a list{example}, got {callbacks!r:.60}.")
+    raise TypeError(f"{who}: callbacks must be a list{example}, got {callbacks!r:.60}.")
 
 
 def check_state(state: Any, callback: Callback) -> None:
