@@ -130,6 +130,34 @@ def test_settings_are_those_of_the_constructor() -> None:
         assert callback.get_state() == {}
 
 
+@pytest.mark.parametrize(("patience", "epochs"), [(2, [0, 1, 2]), (3, [0, 1, 2, 3])])
+def test_one_that_was_stopped_stays_stopped_unless_the_patience_grew(patience: int, epochs: list[int]) -> None:
+    """Killed after the last epoch, before the best weights came back."""
+
+    def train(patience: int, first: int, state: Any = None) -> tuple[list[int], EarlyStopping, Any]:
+        model, stop = regression(), EarlyStopping(patience=patience, restore_best_weights=True)
+        stop.model = model
+        stop.on_train_begin({})
+        done = list(range(first))
+        if state is not None:
+            stop.set_state(stored(state))
+        for epoch in range(first, 5):
+            if model.stop_training:
+                break
+            model.set_weights([np.full((4, 1), epoch), np.zeros(1)])
+            stop.on_epoch_end(epoch, {"val_loss": 1.0 + epoch})
+            done.append(epoch)
+        return done, stop, model
+
+    done, killed, _ = train(2, 0)
+    assert done == [0, 1, 2]
+    done, stop, model = train(patience, 3, killed.get_state())
+    assert done == epochs
+    assert stop.stopped_epoch == done[-1]
+    stop.on_train_end({})
+    assert (model.get_weights()[0] == 0).all()
+
+
 def test_history_goes_on() -> None:
     history = History()
     history.on_epoch_end(0, {"loss": 0.5})

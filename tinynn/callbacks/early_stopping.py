@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinynn.arguments import check_count, check_number
 from tinynn.backend import Array
 from tinynn.callbacks.base import Logs
@@ -131,3 +133,12 @@ class EarlyStopping(MonitorCallback):
             if self.verbose:
                 print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Remember; and stop, if the training had been stopped before the kill and the patience has not grown."""
+        super().set_state(state)
+        if self.stopped_epoch > 0:
+            if self.wait >= self.patience:
+                self.model.stop_training = True
+            else:
+                self.stopped_epoch = 0

@@ -126,6 +126,7 @@ class TensorBoard(Callback):
         """Keep the number of the epoch."""
         self.epoch = epoch
         self.looked = False
+        self.look_away()
         self.start_clock()
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
