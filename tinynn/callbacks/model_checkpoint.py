@@ -13,7 +13,7 @@ from typing import Any
 from tinynn.arguments import check_count, check_number
 from tinynn.callbacks.base import Logs
 from tinynn.callbacks.files import make_folder
-from tinynn.callbacks.monitor import MonitorCallback
+from tinynn.callbacks.monitor import MonitorCallback, advice_for
 from tinynn.io.atomic import path_of
 
 
@@ -128,7 +128,7 @@ class ModelCheckpoint(MonitorCallback):
             warnings.warn(
                 f"ModelCheckpoint: filepath {self.filepath!r} asks for {', '.join(strangers)}; the logs have "
                 f"{', '.join(names)}. If no other callback puts it there, saving will fail.",
-                stacklevel=2,
+                stacklevel=4,
             )
         else:
             self.path_for(0, 0, dict.fromkeys(names, 0.5))
@@ -196,6 +196,7 @@ class ModelCheckpoint(MonitorCallback):
             missing, names = error.args[0], ", ".join(values)
             raise ValueError(
                 f"ModelCheckpoint: filepath {self.filepath!r} asks for {missing!r}, and there are only {names}."
+                f"{advice_for(missing, logs)}"
             ) from None
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"ModelCheckpoint: filepath {self.filepath!r} cannot be filled: {error}.") from None
