@@ -4,6 +4,7 @@ from tinynn import (
     backend,
     callbacks,
     check,
+    config,
     data,
     datasets,
     initializers,
@@ -27,6 +28,9 @@ from tinynn.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
+from tinynn.config import (
+    register,
+)
 from tinynn.data import (
     to_categorical,
 )
@@ -48,6 +52,9 @@ from tinynn.initializers import (
     RandomUniform,
     VarianceScaling,
     Zeros,
+)
+from tinynn.io import (
+    load_model,
 )
 from tinynn.layers import (
     CELU,
@@ -373,16 +380,19 @@ __all__ = [
     "backend",
     "callbacks",
     "check",
+    "config",
     "data",
     "datasets",
     "initializers",
     "io",
     "layers",
     "load_idx",
+    "load_model",
     "losses",
     "metrics",
     "optimizers",
     "plots",
+    "register",
     "regularizers",
     "schedules",
     "to_categorical",
