@@ -258,7 +258,7 @@ def to_plain(value: Any, where: str, arrays: dict[str, Array] | None = None, dep
         return {"array": name}
     raise TypeError(
         f"{where} is {value!r:.60}, which cannot be written to a file: what can are numbers, text, lists, "
-        "dictionaries, arrays, and objects of tinynn's classes or subclasses. Make a small class of it, and register it."
+        "dictionaries, arrays, and objects of tinynn's classes or subclasses. Make it a small class, and register that."
     )
 
 

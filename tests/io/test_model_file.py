@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import time
@@ -449,5 +450,5 @@ def test_many_documents(good: bytes, tmp_path: Path, data: st.DataObject) -> Non
         inner: Any = document
         for key in place[:-1]:
             inner = inner[key]
-        inner[place[-1]] = data.draw(SETTINGS)
+        inner[place[-1]] = copy.deepcopy(data.draw(SETTINGS))  # the second change may be inside the first
     harmless(with_document(good, document), tmp_path / "fuzz")

@@ -43,7 +43,7 @@ def as_layer(instance: Any) -> Layer:
     """
     kind = type(instance)
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    twin = object.__new__(type(kind.__name__, (kind, Layer), names))
+    twin: Any = object.__new__(type(kind.__name__, (kind, Layer), names))
     vars(twin).update(copy.deepcopy(vars(instance)))
     for name, value in vars(twin).items():
         if isinstance(value, dict) and any(map(is_array, value.values())):
