@@ -1,11 +1,14 @@
 """Arrays in, batches out: what is checked before training sees it, how data are split, shuffled and cut."""
 
-from tinynn.data.arrays import check_array
+from tinynn.data.arrays import as_array, check_array
 from tinynn.data.classes import class_numbers, to_categorical, weights_of_classes
+from tinynn.data.dataset import Dataset
 from tinynn.data.samples import Samples, batches, check_samples, split
 
 __all__ = [
+    "Dataset",
     "Samples",
+    "as_array",
     "batches",
     "check_array",
     "check_samples",

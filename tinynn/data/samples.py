@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.data.arrays import check_array
+from tinynn.data.arrays import check_array, native
 
 
 class Samples(NamedTuple):
@@ -19,9 +19,10 @@ class Samples(NamedTuple):
     sample_weight: Array | None = None
 
     def rows(self, rows: Any) -> Samples:
-        """Return some of the samples."""
+        """Return some of the samples, in the machine's byte order."""
         sample_weight = self.sample_weight
-        return Samples(self.x[rows], self.y[rows], None if sample_weight is None else sample_weight[rows])
+        x, y = native(self.x[rows]), native(self.y[rows])
+        return Samples(x, y, None if sample_weight is None else native(sample_weight[rows]))
 
 
 def check_samples(x: Any, y: Any, sample_weight: Any, who: str) -> Samples:
@@ -37,21 +38,13 @@ def check_samples(x: Any, y: Any, sample_weight: Any, who: str) -> Samples:
         For the message: ``"fit"``, ``"fit: validation_data"``.
     """
     x, y = check_array(x, who, "x"), check_array(y, who, "y")
-    if len(x) != len(y):
-        raise ValueError(
-            f"{who}: x has {len(x)} samples and y has {len(y)}; each sample needs one target. "
-            f"The shapes are {tuple(x.shape)} and {tuple(y.shape)}."
-        )
     if sample_weight is None:
+        check_lengths({"x": x, "y": y}, who)
         return Samples(x, y)
     if isinstance(sample_weight, dict):
         raise TypeError(f"{who}: sample_weight must be an array with one number a sample; is class_weight meant?")
     sample_weight = check_array(sample_weight, who, "sample_weight")
-    if len(x) != len(sample_weight):
-        raise ValueError(
-            f"{who}: x has {len(x)} samples and sample_weight has {len(sample_weight)}; each sample needs one weight. "
-            f"The shapes are {tuple(x.shape)} and {tuple(sample_weight.shape)}."
-        )
+    check_lengths({"x": x, "y": y, "sample_weight": sample_weight}, who)
     lowest = sample_weight.min()
     if bool(lowest < 0):
         raise ValueError(
@@ -59,6 +52,25 @@ def check_samples(x: Any, y: Any, sample_weight: Any, who: str) -> Samples:
             "training would make the loss of a sample larger. Use 0 for a sample that shall not count."
         )
     return Samples(x, y, sample_weight)
+
+
+def check_lengths(arrays: dict[str, Array], who: str) -> None:
+    """Raise an error if arrays have not as many samples as the first of them.
+
+    Examples
+    --------
+    >>> check_lengths({"x": np.zeros((3, 2)), "y": np.zeros(4)}, "fit")
+    Traceback (most recent call last):
+    ...
+    ValueError: fit: x has 3 samples and y has 4; each sample needs one target. The shapes are (3, 2) and (4,).
+    """
+    x = arrays["x"]
+    for name, array in arrays.items():
+        if len(array) != len(x):
+            raise ValueError(
+                f"{who}: x has {len(x)} samples and {name} has {len(array)}; each sample needs one "
+                f"{'target' if name == 'y' else 'weight'}. The shapes are {tuple(x.shape)} and {tuple(array.shape)}."
+            )
 
 
 def split(samples: Samples, part: float, rng: np.random.Generator) -> tuple[Samples, Samples]:
