@@ -1,5 +1,6 @@
 """Arrays in, batches out: what is checked before training sees it, how data are split, shuffled and cut."""
 
+from tinynn.data import augmentation
 from tinynn.data.arrays import as_array, check_array
 from tinynn.data.classes import class_numbers, to_categorical, weights_of_classes
 from tinynn.data.dataset import Dataset
@@ -9,6 +10,7 @@ __all__ = [
     "Dataset",
     "Samples",
     "as_array",
+    "augmentation",
     "batches",
     "check_array",
     "check_samples",

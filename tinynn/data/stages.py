@@ -141,7 +141,7 @@ def takes_rng(function: Callable[..., Any]) -> bool:
 
 def name_of(function: Callable[..., Any]) -> str:
     """Return what a function is called, or an object that can be called."""
-    return getattr(function, "__qualname__", None) or repr(function)
+    return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 class Shuffled(Stage):
