@@ -53,38 +53,54 @@ def resample(
             [3., 4., 5.]]])
     """
     count, height, width = images.shape[:3]
-    pixels = images.reshape(count * height * width, -1)  # (B H W, C)
     here = np.indices((height, width)).reshape(2, -1)  # (2, H W)
     there = matrices[:, :2, :2] @ here + matrices[:, :2, 2:]  # (B, 2, H W)
-    rows, columns = there[:, 0], there[:, 1]  # (B, H W)
-    first = np.arange(count)[:, None] * (height * width)  # where each picture begins
-
-    def pixels_at(r: Array, c: Array) -> Array:
-        """Return the old pictures' pixels at whole numbers, (B, H W, C)."""
-        found = pixels[first + inside(r, height, fill_mode) * width + inside(c, width, fill_mode)]
-        if fill_mode == "constant":
-            beyond = (r < 0) | (r >= height) | (c < 0) | (c >= width)
-            found = np.where(beyond[..., None], calculated.type(fill_value), found)
-        return found
-
     calculated = working_dtype(images.dtype)
-    if interpolation == "nearest":
-        result = pixels_at(np.floor(rows + 0.5).astype(np.intp), np.floor(columns + 0.5).astype(np.intp))
-    else:
-        top, left = np.floor(rows), np.floor(columns)
-        down, right = ((a - b).astype(calculated)[..., None] for a, b in ((rows, top), (columns, left)))
-        r, c = top.astype(np.intp), left.astype(np.intp)
-        upper = pixels_at(r, c) * (1 - right) + pixels_at(r, c + 1) * right
-        lower = pixels_at(r + 1, c) * (1 - right) + pixels_at(r + 1, c + 1) * right
-        result = upper * (1 - down) + lower * down
+    pixels = images.reshape(count * height * width, -1).astype(calculated)  # (B H W, C)
+    first = np.arange(count)[:, None] * (height * width)  # where each picture begins
+    between = interpolation == "bilinear"
+    by_row = neighbours(there[:, 0], height, fill_mode, between, calculated)
+    by_column = neighbours(there[:, 1], width, fill_mode, between, calculated)
+    result = np.zeros((count, height * width, pixels.shape[1]), calculated)
+    found: Any = 0.0
+    for row, of_row in by_row:
+        for column, of_column in by_column:
+            part = of_row * of_column  # (B, H W)
+            result += part[..., None] * pixels.take(first + row * width + column, axis=0, mode="clip")
+            found += part
+    if fill_mode == "constant" and fill_value:
+        result += ((1 - found) * calculated.type(fill_value))[..., None]
     return as_dtype(result, images.dtype).reshape(images.shape)
+
+
+def neighbours(
+    places: Array, size: int, fill_mode: str, between: bool, dtype: np.dtype[Any]
+) -> list[tuple[Array, Array]]:
+    """Return the pixels on an axis that make the value at a place, and the part that each of them has in it.
+
+    Beyond the edges of ``"constant"`` a pixel has no part.
+
+    Examples
+    --------
+    >>> neighbours(np.array([0.25, 1.5]), 2, "nearest", True, np.dtype(float))
+    [(array([0, 1]), array([0.75, 0.5 ])), (array([1, 1]), array([0.25, 0.5 ]))]
+    """
+    lower = np.floor(places if between else places + 0.5)
+    part = (places - lower).astype(dtype) if between else np.zeros(places.shape, dtype)
+    pixel = lower.astype(np.intp)
+    found = [(pixel, 1 - part), (pixel + 1, part)] if between else [(pixel, 1 - part)]
+    if fill_mode == "constant":
+        found = [(pixel, part * ((pixel >= 0) & (pixel < size))) for pixel, part in found]
+    return [(inside(pixel, size, fill_mode), part) for pixel, part in found]
 
 
 def inside(places: Array, size: int, fill_mode: str) -> Array:
     """Return where on an axis the pixel is that stands at a place, which may be beyond the edges."""
     if fill_mode == "reflect":
-        turned = places % (2 * size)
-        return np.minimum(turned, 2 * size - 1 - turned)
+        if places.min() < -size or places.max() >= 2 * size:  # a division is slow, and seldom needed
+            places = places % (2 * size)
+        places = np.where(places < 0, -1 - places, places)
+        return np.where(places < size, places, 2 * size - 1 - places)
     if fill_mode == "wrap":
         return places % size
     return places.clip(0, size - 1)
