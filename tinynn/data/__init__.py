@@ -1,0 +1,21 @@
+"""Arrays in, batches out: what is checked before training sees it, how data are split, shuffled and cut."""
+
+from tinynn.data import augmentation
+from tinynn.data.arrays import as_array, check_array
+from tinynn.data.classes import class_numbers, to_categorical, weights_of_classes
+from tinynn.data.dataset import Dataset
+from tinynn.data.samples import Samples, batches, check_samples, split
+
+__all__ = [
+    "Dataset",
+    "Samples",
+    "as_array",
+    "augmentation",
+    "batches",
+    "check_array",
+    "check_samples",
+    "class_numbers",
+    "split",
+    "to_categorical",
+    "weights_of_classes",
+]
