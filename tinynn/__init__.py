@@ -24,8 +24,10 @@ from tinynn.callbacks import (
     History,
     LambdaCallback,
     LearningRateScheduler,
+    ModelCheckpoint,
     ProgressBar,
     ReduceLROnPlateau,
+    TensorBoard,
     TerminateOnNaN,
 )
 from tinynn.config import (
@@ -317,6 +319,7 @@ __all__ = [
     "MeanSquaredError",
     "Metric",
     "Mish",
+    "ModelCheckpoint",
     "MultiHeadAttention",
     "Multiply",
     "Nadam",
@@ -366,6 +369,7 @@ __all__ = [
     "SquaredHinge",
     "Swish",
     "Tanh",
+    "TensorBoard",
     "TerminateOnNaN",
     "TimeDistributed",
     "TopKCategoricalAccuracy",
