@@ -4,6 +4,7 @@ from tinynn import (
     backend,
     callbacks,
     check,
+    config,
     data,
     datasets,
     initializers,
@@ -29,6 +30,9 @@ from tinynn.callbacks import (
     TensorBoard,
     TerminateOnNaN,
 )
+from tinynn.config import (
+    register,
+)
 from tinynn.data import (
     to_categorical,
 )
@@ -50,6 +54,9 @@ from tinynn.initializers import (
     RandomUniform,
     VarianceScaling,
     Zeros,
+)
+from tinynn.io import (
+    load_model,
 )
 from tinynn.layers import (
     CELU,
@@ -377,16 +384,19 @@ __all__ = [
     "backend",
     "callbacks",
     "check",
+    "config",
     "data",
     "datasets",
     "initializers",
     "io",
     "layers",
     "load_idx",
+    "load_model",
     "losses",
     "metrics",
     "optimizers",
     "plots",
+    "register",
     "regularizers",
     "schedules",
     "to_categorical",

@@ -115,6 +115,12 @@ class Sequential(Trainer):
         layer.refuse_states()
         self.layers.append(layer)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments with which another model like this is made: of the same layers, however they came in."""
+        start = [] if self.given_input_shape is None else [Input(self.given_input_shape)]
+        config = {"layers": [*start, *self.layers], "seed": self.seed, "dtype": self.dtype}
+        return config if self.name is None else config | {"name": self.name}
+
     def connect(self, input_shape: Shape) -> Shape:
         """Build the layers for inputs of this shape, each on the output of the one before."""
         if not self.layers:
