@@ -28,8 +28,8 @@ class Callback:
         ``epochs``, ``steps`` (batches an epoch; None where nobody knows), ``samples`` (likewise) and ``verbose``.
     state_names : tuple of str or None
         Of the class: the attributes that a checkpoint holds. None, the default, is all that it can hold. The callbacks
-        of tinynn name theirs: a subclass that remembers more
-        says ``state_names = (*EarlyStopping.state_names, "more")``.
+        of tinynn name theirs; a subclass of one that remembers more names them all,
+        ``state_names = (*EarlyStopping.state_names, "more")``.
 
     Examples
     --------
