@@ -159,6 +159,17 @@ def test_one_that_was_stopped_stays_stopped_unless_the_patience_grew(patience: i
     assert (model.get_weights()[0] == 0).all()
 
 
+def test_more_patience_goes_on_with_a_training_that_was_stopped(tmp_path: Path) -> None:
+    x = np.ones((8, 4))
+
+    def train(patience: int) -> list[int]:
+        stop = EarlyStopping("loss", min_delta=99, patience=patience)  # nothing is ever better
+        options: Any = {"verbose": 0, "checkpoint_dir": tmp_path, "resume": True}
+        return regression().fit(x, x[:, :1], epochs=9, callbacks=[stop], **options).epoch
+
+    assert [len(train(patience)) for patience in (2, 2, 1, 4)] == [3, 3, 3, 5]
+
+
 def test_history_goes_on() -> None:
     history = History()
     history.on_epoch_end(0, {"loss": 0.5})

@@ -135,10 +135,9 @@ class EarlyStopping(MonitorCallback):
             self.model.set_weights(self.best_weights)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Remember; and stop, if the training had been stopped before the kill and the patience has not grown."""
+        """Remember; a training that this has stopped stays so, unless the patience has grown since then."""
         super().set_state(state)
         if self.stopped_epoch > 0:
-            if self.wait >= self.patience:
-                self.model.stop_training = True
-            else:
+            self.model.stop_training = self.wait >= self.patience
+            if not self.model.stop_training:
                 self.stopped_epoch = 0
