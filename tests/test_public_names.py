@@ -37,6 +37,7 @@ def test_public_names_are_exactly_all() -> None:
         "interrupt",
         "model",
         "parameter",
+        "run",
         "scores",
         "sequential",
         "training",
