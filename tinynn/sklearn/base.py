@@ -1,0 +1,295 @@
+"""What TinyClassifier and TinyRegressor share: they differ in targets, loss and score."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynn import optimizers
+from tinynn.arguments import check_count, check_number, find
+from tinynn.backend import Array
+from tinynn.callbacks import EarlyStopping
+from tinynn.layers import Dense, Input, Layer
+from tinynn.regularizers import L2
+from tinynn.schedules import LearningRateSchedule
+from tinynn.sequential import Sequential
+
+try:
+    from sklearn.base import BaseEstimator
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        "tinynn.sklearn needs scikit-learn 1.6 or newer, which could not be imported: install tinynn from its checkout "
+        "with the extra 'sklearn' (pip install '.[sklearn]')."
+    ) from error
+
+# MLPClassifier calls two of the activations otherwise than everybody else.
+ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
+
+
+class TinyEstimator(BaseEstimator):
+    """The base class of both; its parameters are described in `TinyClassifier`."""
+
+    loss: str  # by tinynn's name
+    last_activation: str  # of the default network
+    metric: Any  # the score of held out data
+    monitor: str  # that score in the logs of an epoch
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        layers: Callable[[int, int], Sequence[Layer | Input]] | None = None,
+        optimizer: Any = "adam",
+        learning_rate_init: float | LearningRateSchedule = 0.001,
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        verbose: bool | int = False,
+        dtype: str = "auto",
+        device: str | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.layers = layers
+        self.optimizer = optimizer
+        self.learning_rate_init = learning_rate_init
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.dtype = dtype
+        self.device = device
+
+    # Training ----------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train on `X` and `y`; with `warm_start` from the weights there are, else from new ones.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Dense numbers; sparse matrices are refused.
+        y : array-like, shape (samples,), for a regressor also (samples, outputs)
+        sample_weight : array-like, shape (samples,), optional
+            How much each sample counts. Only what they are to each other matters: a weight of 2 is the same as the
+            sample standing there twice, a weight of 0 as it not being there.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For settings or data that cannot be; the message says which.
+        FloatingPointError
+            If the loss becomes NaN or infinite; the message says what to try.
+        KeyboardInterrupt
+            After Ctrl-C, when the batch at hand is done; the estimator is fitted with what it has learned.
+        """
+        new = not (self.warm_start and hasattr(self, "model_"))
+        X, y, weight = self._check(X, y, sample_weight, new)
+        mean = 1.0 if weight is None else float(weight.mean())
+        if weight is not None:
+            weight = weight / mean
+        if new:
+            self._start(X)
+        self._compile()
+        training, held_out = np.arange(len(X)), None
+        if self.early_stopping:
+            training, held_out = train_test_split(
+                training,
+                test_size=check_number(self.validation_fraction, f"{self._name}: validation_fraction", 0, 1, below=True),
+                random_state=self.model_.seed % 2**32,
+                stratify=y if y.ndim == 1 else None,  # class numbers; the targets of a regressor are columns
+            )
+        stopping = EarlyStopping(
+            self.monitor if self.early_stopping else "loss",
+            min_delta=check_number(self.tol, f"{self._name}: tol", 0),
+            patience=check_count(self.n_iter_no_change, f"{self._name}: n_iter_no_change"),
+            mode="max" if self.early_stopping else "min",
+            restore_best_weights=self.early_stopping,
+        )
+        epochs = check_count(self.max_iter, f"{self._name}: max_iter")
+        self._train(X, y, weight, mean, training, epochs, held_out, [stopping])
+        if stopping.stopped_epoch == 0:
+            warnings.warn(
+                f"{self._name}: training ended after max_iter={epochs} epochs and was still getting better; raise "
+                "max_iter or learning_rate_init, or scale the inputs (StandardScaler).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def _one_pass(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
+        """Train one epoch more, from the weights and the optimizer's memory there are."""
+        if self.early_stopping:
+            raise ValueError(
+                f"{self._name}: partial_fit makes one pass and cannot stop early; set early_stopping=False, or use fit."
+            )
+        new = not hasattr(self, "model_")
+        X, y, weight = self._check(X, y, sample_weight, new, classes)
+        if new:
+            self._start(X)
+            self._compile()
+        self._train(X, y, weight, 1.0, np.arange(len(X)), 1)
+        return self
+
+    def _train(
+        self,
+        X: Array,
+        y: Array,
+        weight: Array | None,
+        mean_weight: float,
+        training: Array,
+        epochs: int,
+        held_out: Array | None = None,
+        callbacks: Sequence[EarlyStopping] = (),
+    ) -> None:
+        """Train on the rows `training`, watch the rows `held_out`, and note how it went."""
+
+        def rows(numbers: Array) -> tuple[Any, ...]:
+            return (X[numbers], y[numbers]) if weight is None else (X[numbers], y[numbers], weight[numbers])
+
+        x_train, y_train, *weight_train = rows(training)
+        batch_size = min(200, len(training))
+        if self.batch_size != "auto":
+            batch_size = min(check_count(self.batch_size, f"{self._name}: batch_size"), len(training))
+        # MLPClassifier's penalty: alpha / 2 sum w^2, divided by the samples of a batch.
+        alpha = check_number(self.alpha, f"{self._name}: alpha", 0)
+        self._penalty.l2 = alpha / (2 * batch_size * mean_weight)
+        history = self.model_.fit(
+            x_train,
+            y_train,
+            batch_size,
+            epochs,
+            min(int(self.verbose), 2),
+            callbacks,
+            validation_data=None if held_out is None else rows(held_out),
+            shuffle=self.shuffle,
+            sample_weight=weight_train[0] if weight_train else None,
+        )
+        self.loss_curve_ += history.history.get("loss", [])
+        self.n_iter_ = len(self.loss_curve_)
+        if held_out is not None:
+            self.validation_scores_ += history.history.get(self.monitor, [])
+        if history.interrupted:  # who runs a search wants all of it to stop, not this one of many fits
+            raise KeyboardInterrupt(f"{self._name}: interrupted after {self.n_iter_} whole epochs; it is fitted so far.")
+
+    # The network -------------------------------------------------------------------------------------------------
+
+    def _start(self, X: Array) -> None:
+        """Make a network with new weights."""
+        dtype = self.dtype
+        if dtype not in ("auto", "float32", "float64"):
+            raise ValueError(f"{self._name}: dtype must be 'auto', 'float32' or 'float64', got {dtype!r}.")
+        if dtype == "auto":
+            dtype = "float32" if X.dtype == np.float32 else "float64"
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        model = Sequential(self._make_layers(X.shape[1]), device=self.device, seed=seed, dtype=dtype)
+        model.build((X.shape[1],))
+        self._check_network(model)
+        penalty = L2(0.0)
+        arena = model.need_arena()
+        for parameter in arena.parameters:
+            if parameter.trainable and len(parameter.shape) > 1 and parameter.regularizer is None:
+                parameter.regularizer = penalty
+                arena.regularized.append((parameter, penalty))
+        self.model_, self._penalty = model, penalty
+        self.n_iter_, self.loss_curve_, self.validation_scores_ = 0, [], []
+
+    def _make_layers(self, features: int) -> Sequence[Layer | Input]:
+        """Return new layers: the user's own, or dense ones."""
+        if self.layers is None:
+            sizes = np.atleast_1d(self.hidden_layer_sizes).tolist()
+            for size in sizes:
+                check_count(size, f"{self._name}: hidden_layer_sizes={self.hidden_layer_sizes!r}: every size")
+            known = isinstance(self.activation, str) and self.activation in ACTIVATIONS
+            activation = ACTIVATIONS[self.activation] if known else self.activation
+            hidden = [Dense(size, activation=activation) for size in sizes]
+            return [*hidden, Dense(self.n_outputs_, activation=self.last_activation)]
+        wanted = (
+            f"{self._name}: layers must be a function that is called with the number of features and the number of "
+            "outputs, and returns a new list of tinynn layers: "
+            "lambda n_features, n_outputs: [Dense(64, activation='relu'), "
+            f"Dense(n_outputs, activation={self.last_activation!r})]"
+        )
+        if not callable(self.layers):
+            raise TypeError(f"{wanted}; got {self.layers!r:.60}. A list of layers would serve one fit only.")
+        layers = self.layers(features, self.n_outputs_)
+        if not isinstance(layers, list | tuple) or not all(isinstance(layer, Layer | Input) for layer in layers):
+            raise TypeError(f"{wanted}; it returned {layers!r:.60}.")
+        return layers
+
+    def _check_network(self, model: Sequential) -> None:
+        """Raise ValueError unless the network's output is one that the estimator can use."""
+        if model.output_shape != (self.n_outputs_,):
+            raise ValueError(
+                f"{self._name}: the network of layers ends in the shape {('batch', *(model.output_shape or ()))}, "
+                f"but there are {self.n_outputs_} outputs: end it in Dense(n_outputs)."
+            )
+
+    def _compile(self) -> None:
+        """Give the network a new optimizer, and the score that early stopping looks at."""
+        kind = self.optimizer
+        if isinstance(kind, str):
+            kind = find("optimizer", kind.lower(), optimizers.OPTIMIZERS)
+        made = kind(self.learning_rate_init) if callable(kind) else kind
+        if not callable(kind) or not isinstance(made, optimizers.Optimizer):
+            raise TypeError(
+                f"{self._name}: optimizer must be a name, or what makes an optimizer when it is called with a learning "
+                f"rate: a class such as tinynn.SGD, or functools.partial(tinynn.SGD, momentum=0.9); got {kind!r:.60}."
+            )
+        self.model_.compile(made, self.loss, weighted_metrics=[self.metric] if self.early_stopping else [])
+
+    # Checking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        """The class's name, for messages."""
+        return type(self).__name__
+
+    def _check(
+        self, X: Any, y: Any, sample_weight: Any, new: bool, classes: Any = None
+    ) -> tuple[Array, Array, Array | None]:
+        """Return inputs, targets as the network wants them, and weights; `new` is whether there is no network yet."""
+        raise TypeError(f"{self._name} needs a method _check")
+
+    def _check_weight(self, sample_weight: Any, X: Array) -> Array | None:
+        """Return the weights of the samples as a vector of their own; None is none."""
+        if sample_weight is None:
+            return None
+        weight = column_or_1d(check_array(sample_weight, ensure_2d=False, dtype="float64", input_name="sample_weight"))
+        check_consistent_length(X, weight)
+        if weight.min() < 0:
+            raise ValueError(f"{self._name}: sample_weight must not be negative, got {weight.min()}.")
+        if not weight.any():
+            raise ValueError(f"{self._name}: sample_weight is zero for all samples, so there is nothing to learn from.")
+        return weight
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the network's outputs."""
+        check_is_fitted(self)
+        return self.model_.predict(validate_data(self, X, reset=False), verbose=0)
