@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from tinynn.arguments import check_count, check_number, find
 from tinynn.backend import Array
 from tinynn.callbacks import EarlyStopping
 from tinynn.layers import Dense, Input, Layer
+from tinynn.layers.base import show_shape
 from tinynn.regularizers import L2
 from tinynn.schedules import LearningRateSchedule
 from tinynn.sequential import Sequential
@@ -37,9 +39,12 @@ class TinyEstimator(BaseEstimator):
     """The base class of both; its parameters are described in `TinyClassifier`."""
 
     loss: str  # by tinynn's name
+    alpha_factor: float  # the penalty is this much of alpha
     last_activation: str  # of the default network
     metric: Any  # the score of held out data
     monitor: str  # that score in the logs of an epoch
+    loss_curve_: list[float]
+    validation_scores_: list[float]
 
     def __init__(
         self,
@@ -117,18 +122,20 @@ class TinyEstimator(BaseEstimator):
         if new:
             self._start(X)
         self._compile()
+        part = check_number(self.validation_fraction, f"{self._name}: validation_fraction", 0, 1, below=True)
         training, held_out = np.arange(len(X)), None
         if self.early_stopping:
             training, held_out = train_test_split(
                 training,
-                test_size=check_number(self.validation_fraction, f"{self._name}: validation_fraction", 0, 1, below=True),
+                test_size=part,
                 random_state=self.model_.seed % 2**32,
                 stratify=y if y.ndim == 1 else None,  # class numbers; the targets of a regressor are columns
             )
         stopping = EarlyStopping(
             self.monitor if self.early_stopping else "loss",
             min_delta=check_number(self.tol, f"{self._name}: tol", 0),
-            patience=check_count(self.n_iter_no_change, f"{self._name}: n_iter_no_change"),
+            patience=check_count(self.n_iter_no_change, f"{self._name}: n_iter_no_change")
+            + 1,  # as MLPClassifier counts
             mode="max" if self.early_stopping else "min",
             restore_best_weights=self.early_stopping,
         )
@@ -136,8 +143,8 @@ class TinyEstimator(BaseEstimator):
         self._train(X, y, weight, mean, training, epochs, held_out, [stopping])
         if stopping.stopped_epoch == 0:
             warnings.warn(
-                f"{self._name}: training ended after max_iter={epochs} epochs and was still getting better; raise "
-                "max_iter or learning_rate_init, or scale the inputs (StandardScaler).",
+                f"{self._name}: max_iter={epochs} epochs were over before training had converged; raise max_iter or "
+                "learning_rate_init, scale the inputs (StandardScaler), or set early_stopping=True.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -174,12 +181,10 @@ class TinyEstimator(BaseEstimator):
             return (X[numbers], y[numbers]) if weight is None else (X[numbers], y[numbers], weight[numbers])
 
         x_train, y_train, *weight_train = rows(training)
-        batch_size = min(200, len(training))
-        if self.batch_size != "auto":
-            batch_size = min(check_count(self.batch_size, f"{self._name}: batch_size"), len(training))
-        # MLPClassifier's penalty: alpha / 2 sum w^2, divided by the samples of a batch.
+        batch_size = 200 if self.batch_size == "auto" else self.batch_size
+        batch_size = min(check_count(batch_size, f"{self._name}: batch_size, if it is not 'auto',"), len(training))
         alpha = check_number(self.alpha, f"{self._name}: alpha", 0)
-        self._penalty.l2 = alpha / (2 * batch_size * mean_weight)
+        self._penalty.l2 = self.alpha_factor * alpha / (batch_size * mean_weight)
         history = self.model_.fit(
             x_train,
             y_train,
@@ -196,7 +201,7 @@ class TinyEstimator(BaseEstimator):
         if held_out is not None:
             self.validation_scores_ += history.history.get(self.monitor, [])
         if history.interrupted:  # who runs a search wants all of it to stop, not this one of many fits
-            raise KeyboardInterrupt(f"{self._name}: interrupted after {self.n_iter_} whole epochs; it is fitted so far.")
+            raise KeyboardInterrupt(f"{self._name}: interrupted after {self.n_iter_} epochs; it is fitted so far.")
 
     # The network -------------------------------------------------------------------------------------------------
 
@@ -238,6 +243,10 @@ class TinyEstimator(BaseEstimator):
         )
         if not callable(self.layers):
             raise TypeError(f"{wanted}; got {self.layers!r:.60}. A list of layers would serve one fit only.")
+        try:
+            inspect.signature(self.layers).bind(features, self.n_outputs_)
+        except TypeError as error:
+            raise TypeError(f"{wanted}; {error}.") from None
         layers = self.layers(features, self.n_outputs_)
         if not isinstance(layers, list | tuple) or not all(isinstance(layer, Layer | Input) for layer in layers):
             raise TypeError(f"{wanted}; it returned {layers!r:.60}.")
@@ -245,10 +254,11 @@ class TinyEstimator(BaseEstimator):
 
     def _check_network(self, model: Sequential) -> None:
         """Raise ValueError unless the network's output is one that the estimator can use."""
-        if model.output_shape != (self.n_outputs_,):
+        shape = model.output_shape or ()
+        if shape != (self.n_outputs_,):
             raise ValueError(
-                f"{self._name}: the network of layers ends in the shape {('batch', *(model.output_shape or ()))}, "
-                f"but there are {self.n_outputs_} outputs: end it in Dense(n_outputs)."
+                f"{self._name}: the network that layers made has outputs of shape {show_shape(shape)}, expected "
+                f"{show_shape((self.n_outputs_,))}: end it in Dense(n_outputs)."
             )
 
     def _compile(self) -> None:
@@ -291,5 +301,5 @@ class TinyEstimator(BaseEstimator):
 
     def _outputs(self, X: Any) -> Array:
         """Return the network's outputs."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         return self.model_.predict(validate_data(self, X, reset=False), verbose=0)

@@ -39,8 +39,8 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
     learning_rate_init : float or LearningRateSchedule, default 0.001
         The optimizer's learning rate.
     alpha : float, default 0.0001
-        The L2 penalty, alpha / (2 samples in a batch) sum w^2, of every weight of two axes or more that has no
-        regularizer of its own.
+        The L2 penalty, alpha / 2 sum w^2 divided by the samples in a batch, of every weight of two axes or more that
+        has no regularizer of its own. It means what it means in MLPClassifier, and 1 / C in LogisticRegression.
     batch_size : int or "auto", default "auto"
         Samples a step; "auto" is 200. All of them, where there are fewer.
     max_iter : int, default 200
@@ -50,8 +50,8 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
     random_state : int, RandomState instance or None, default None
         Decides initial weights, order of samples, dropout, and what is held out.
     tol, n_iter_no_change : float, default 1e-4, and int, default 10
-        Training ends when for so many epochs nothing was better than the best by more than `tol`: the loss has not
-        come down or, with `early_stopping`, the score of held out data has not gone up.
+        Training ends when for more than so many epochs nothing was better than the best by more than `tol`: the loss
+        has not come down or, with `early_stopping`, the score of held out data has not gone up.
     early_stopping : bool, default False
         Whether to hold out data, score them after each epoch, and end with the weights of the best one.
     validation_fraction : float, default 0.1
@@ -98,13 +98,14 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
     >>> from sklearn.preprocessing import StandardScaler
     >>> from tinynn.sklearn import TinyClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> network = TinyClassifier(32, max_iter=300, learning_rate_init=0.01, random_state=0)
+    >>> network = TinyClassifier(32, max_iter=500, learning_rate_init=0.01, tol=1e-3, random_state=0)
     >>> scores = cross_val_score(make_pipeline(StandardScaler(), network), X, y)
     >>> bool(scores.mean() > 0.93)
     True
     """
 
     loss = "sparse_categorical_crossentropy"
+    alpha_factor = 0.5
     last_activation = "softmax"
     metric = "accuracy"
     monitor = "val_accuracy"
@@ -224,7 +225,7 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
         super()._check_network(model)
         if not isinstance(model.last_activation, Softmax):
             raise ValueError(
-                f"{self._name}: the network of layers must end in softmax, for it gives probabilities: end it in "
+                f"{self._name}: the network that layers made must end in softmax, to give probabilities: end it in "
                 "Dense(n_outputs, activation='softmax')."
             )
 

@@ -18,8 +18,10 @@ class TinyRegressor(RegressorMixin, TinyEstimator):
     It minimises the mean squared error. Networks learn targets of size 1 best; others are well scaled with
     ``sklearn.compose.TransformedTargetRegressor(TinyRegressor(), transformer=StandardScaler())``.
 
-    Parameters and attributes are those of `TinyClassifier`, without ``class_weight`` and ``classes_``; the score that
-    ``early_stopping`` looks at is R2.
+    Parameters and attributes are those of `TinyClassifier`, without ``class_weight`` and ``classes_``. The score that
+    ``early_stopping`` looks at is R2. The penalty is alpha sum w^2 divided by the samples in a batch, without the half
+    since the squared error has none either: so ``alpha`` means what it means in MLPRegressor and, with one output, in
+    Ridge.
 
     Examples
     --------
@@ -27,13 +29,14 @@ class TinyRegressor(RegressorMixin, TinyEstimator):
     >>> from tinynn.sklearn import TinyRegressor
     >>> X = np.linspace(-1, 1, 200)[:, None]
     >>> y = np.hstack([X**2, abs(X)])
-    >>> network = TinyRegressor(optimizer="adam", learning_rate_init=0.01, max_iter=500, random_state=0).fit(X, y)
-    >>> network.predict([[0.5], [-0.5]]).round(1)
-    array([[0.2, 0.5],
-           [0.2, 0.5]])
+    >>> network = TinyRegressor(learning_rate_init=0.01, max_iter=500, random_state=0).fit(X, y)
+    >>> network.predict([[0.6], [-0.9]]).round(1)
+    array([[0.4, 0.6],
+           [0.8, 0.9]])
     """
 
     loss = "mean_squared_error"
+    alpha_factor = 1.0
     last_activation = "linear"
     metric = R2Score()
     monitor = "val_r2_score"

@@ -1,0 +1,489 @@
+"""TinyClassifier and TinyRegressor: scikit-learn's own checks, its tools, and its networks as the reference."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import io
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="the dependency group `test` has scikit-learn")
+
+import joblib
+import scipy.sparse
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import tinynn
+from tinynn.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Reshape
+from tinynn.sklearn import TinyClassifier, TinyRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+iris_x, iris_y = load_iris(return_X_y=True)
+iris_x = StandardScaler().fit_transform(iris_x)
+iris_names = np.array(["setosa", "versicolor", "virginica"])[iris_y]
+diabetes_x, diabetes_y = (StandardScaler().fit_transform(z.reshape(442, -1)) for z in load_diabetes(return_X_y=True))
+diabetes_y = diabetes_y[:, 0]
+
+
+def classifier(**settings: Any) -> TinyClassifier:
+    return TinyClassifier(**({"hidden_layer_sizes": 8, "max_iter": 5, "random_state": 0} | settings))
+
+
+def regressor(**settings: Any) -> TinyRegressor:
+    return TinyRegressor(**({"hidden_layer_sizes": 8, "max_iter": 5, "random_state": 0} | settings))
+
+
+def random_layers(n_features: int, n_outputs: int) -> list[Any]:
+    """Layers that keep more than weights: running means and random numbers."""
+    return [Dense(8), BatchNormalization(), Dropout(0.3), Dense(n_outputs, activation="softmax")]
+
+
+def convolution(n_features: int, n_outputs: int) -> list[Any]:
+    head = [Flatten(), Dense(n_outputs, activation="softmax")]
+    return [Reshape((8, 8, 1)), Conv2D(8, 3, strides=2, activation="relu"), *head]
+
+
+# scikit-learn's own checks ---------------------------------------------------------------------------------------
+
+
+@parametrize_with_checks([TinyClassifier(), TinyRegressor()])
+def test_checks_of_scikit_learn(estimator: Any, check: Callable[[Any], None]) -> None:
+    """With the settings that users get. None is expected to fail; what a machine lacks for one is said."""
+    check(estimator)
+
+
+def test_every_check_passes_and_none_is_skipped() -> None:
+    """One of the checks wants an environment variable that must be set before SciPy is imported."""
+    pytest.importorskip("pandas", reason="two of the checks skip without pandas (dependency group `test`)")
+    program = """
+import warnings
+from sklearn.utils.estimator_checks import check_estimator
+from tinynn.sklearn import TinyClassifier, TinyRegressor
+warnings.simplefilter("ignore")
+for estimator in (TinyClassifier(), TinyRegressor()):
+    results = check_estimator(estimator, on_fail=None)
+    wrong = [(result["check_name"], result["status"]) for result in results if result["status"] != "passed"]
+    print(len(results) > 50, wrong)
+"""
+    environment = os.environ | {"SCIPY_ARRAY_API": "1"}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["True []"] * 2
+
+
+# Its tools -------------------------------------------------------------------------------------------------------
+
+
+def test_pipeline_grid_search_in_two_processes_and_cross_validation() -> None:
+    pipeline = make_pipeline(StandardScaler(), classifier(learning_rate_init=0.01))
+    grid = {"tinyclassifier__hidden_layer_sizes": [(2,), (16,)], "tinyclassifier__max_iter": [1, 100]}
+    search = GridSearchCV(pipeline, grid, n_jobs=2, cv=3).fit(iris_x, iris_names)
+    assert search.best_params_ == {"tinyclassifier__hidden_layer_sizes": (16,), "tinyclassifier__max_iter": 100}
+    assert search.score(iris_x, iris_names) > 0.94
+    alone = GridSearchCV(pipeline, grid, cv=3).fit(iris_x, iris_names)
+    np.testing.assert_array_equal(alone.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
+    assert cross_val_score(search.best_estimator_, iris_x, iris_names).mean() > 0.94
+
+
+def test_a_lambda_of_layers_goes_through_joblib() -> None:
+    network = classifier(layers=lambda n, k: [Dense(8, activation="tanh"), Dense(k, activation="softmax")])
+    scores = cross_val_score(network, iris_x, iris_y, n_jobs=2, error_score="raise")
+    assert len(scores) == 5
+
+
+def test_clone_is_as_new_and_has_the_settings() -> None:
+    optimizer = functools.partial(tinynn.SGD, momentum=0.9)
+    network = classifier(layers=random_layers, optimizer=optimizer, class_weight={0: 2, 1: 1, 2: 1})
+    twin = clone(network.fit(iris_x, iris_y))
+    assert not hasattr(twin, "model_")
+    assert twin.get_params()["layers"] is random_layers
+    np.testing.assert_array_equal(
+        twin.fit(iris_x, iris_y).predict_proba(iris_x), network.fit(iris_x, iris_y).predict_proba(iris_x)
+    )
+
+
+def by_joblib(thing: Any) -> Any:
+    file = io.BytesIO()
+    joblib.dump(thing, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+@pytest.mark.parametrize("way", [lambda thing: pickle.loads(pickle.dumps(thing)), by_joblib, copy.deepcopy])
+@pytest.mark.parametrize("network", [classifier(layers=random_layers), classifier(), regressor()])
+def test_a_copy_predicts_and_goes_on_learning_bit_for_bit(way: Callable[[Any], Any], network: Any) -> None:
+    network = clone(network).fit(iris_x, iris_y)
+    network.set_params(hidden_layer_sizes=3, layers=None)  # what is said of the next network does not touch this one
+    twin = way(network)
+    np.testing.assert_array_equal(twin.predict(iris_x), network.predict(iris_x))
+    assert twin.loss_curve_ == network.loss_curve_
+    for one in (network, twin):
+        one.partial_fit(iris_x, iris_y).partial_fit(iris_x[:70], iris_y[:70])
+    method = "predict_proba" if isinstance(network, TinyClassifier) else "predict"
+    np.testing.assert_array_equal(getattr(twin, method)(iris_x), getattr(network, method)(iris_x))
+    assert twin.n_iter_ == network.n_iter_ == 7
+
+
+def test_data_frames_have_names() -> None:
+    pandas = pytest.importorskip("pandas", reason="the dependency group `test` has pandas")
+    frame = pandas.DataFrame(iris_x, columns=list("abcd"))
+    network = classifier().fit(frame, pandas.Series(iris_names))
+    assert network.feature_names_in_.tolist() == list("abcd")
+    np.testing.assert_array_equal(network.predict(frame), network.fit(iris_x, iris_names).predict(iris_x))
+    network.fit(frame, iris_y)
+    with pytest.raises(ValueError, match="feature names should match"):
+        network.predict(frame[list("bacd")])
+
+
+# References ------------------------------------------------------------------------------------------------------
+
+
+def test_digits_as_well_as_scikit_learns_network() -> None:
+    x, y = load_digits(return_X_y=True)
+    x_train, x_test, y_train, y_test = train_test_split(x / 16, y, test_size=0.4, random_state=0)
+    networks = [[kind(random_state=seed) for seed in (0, 1)] for kind in (TinyClassifier, MLPClassifier)]
+    mine, its = (np.mean([one.fit(x_train, y_train).score(x_test, y_test) for one in kind]) for kind in networks)
+    assert mine > 0.97
+    assert abs(mine - its) < 0.01
+
+
+def test_diabetes_as_well_as_scikit_learns_network() -> None:
+    x_train, x_test, y_train, y_test = train_test_split(diabetes_x, diabetes_y, test_size=0.4, random_state=0)
+    settings = {"hidden_layer_sizes": 20, "alpha": 30, "max_iter": 300}
+    networks = [[kind(**settings, random_state=seed) for seed in (0, 1, 2)] for kind in (TinyRegressor, MLPRegressor)]
+    mine, its = (np.mean([one.fit(x_train, y_train).score(x_test, y_test) for one in kind]) for kind in networks)
+    assert mine > 0.4
+    assert abs(mine - its) < 0.01
+
+
+def converged(kind: type, **settings: Any) -> Any:
+    """Return a linear model that is trained to the end, all samples a step."""
+    rate = tinynn.schedules.ExponentialDecay(0.1, 1000, 0.1)
+    return kind((), learning_rate_init=rate, batch_size=1000, max_iter=4000, tol=0, n_iter_no_change=4000, **settings)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_alpha_and_weights_mean_what_they_mean_in_logistic_regression(weighted: bool) -> None:
+    weight = np.linspace(0, 4, 150) if weighted else None
+    class_weight = {0: 1, 1: 2, 2: 0.5} if weighted else None
+    mine = converged(TinyClassifier, alpha=5, random_state=0, class_weight=class_weight)
+    its = LogisticRegression(C=1 / 5, class_weight=class_weight, tol=1e-8)
+    mine.fit(iris_x, iris_y, weight)
+    its.fit(iris_x, iris_y, weight)
+    np.testing.assert_allclose(mine.predict_proba(iris_x), its.predict_proba(iris_x), atol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_alpha_and_weights_mean_what_they_mean_in_ridge_regression(outputs: int) -> None:
+    targets = np.stack([diabetes_y, diabetes_y**2], axis=1)[:, :outputs]
+    weight = np.linspace(0, 4, 442)
+    mine = converged(TinyRegressor, alpha=50, random_state=0).fit(diabetes_x, targets, weight)
+    its = Ridge(alpha=50 * outputs).fit(
+        diabetes_x, targets, weight
+    )  # of several outputs it takes the sum, not the mean
+    np.testing.assert_allclose(mine.predict(diabetes_x), its.predict(diabetes_x), atol=1e-5)
+
+
+# Training --------------------------------------------------------------------------------------------------------
+
+
+def test_passes_of_partial_fit_are_epochs_of_fit() -> None:
+    whole = classifier().fit(iris_x, iris_names)
+    passes = classifier().partial_fit(iris_x, iris_names, classes=iris_names)
+    for _ in range(4):
+        passes.partial_fit(iris_x, iris_names)
+    assert passes.loss_curve_ == whole.loss_curve_
+    assert passes.n_iter_ == whole.n_iter_ == 5
+    np.testing.assert_array_equal(passes.predict_proba(iris_x), whole.predict_proba(iris_x))
+
+
+def test_partial_fit_of_batches_with_some_of_the_classes() -> None:
+    network = classifier(learning_rate_init=0.01)
+    for _ in range(100):
+        for rows in (slice(0, 60), slice(60, 120), slice(120, 150)):
+            network.partial_fit(iris_x[rows], iris_names[rows], classes=["virginica", "setosa", "versicolor"])
+    assert network.classes_.tolist() == ["setosa", "versicolor", "virginica"]
+    assert network.score(iris_x, iris_names) > 0.9
+
+
+def test_partial_fit_takes_weights_as_they_are() -> None:
+    def step(weight: float) -> Any:
+        network = regressor(optimizer="sgd", alpha=0.0, batch_size=442).partial_fit(diabetes_x, diabetes_y)
+        before = network.model_.get_weights()
+        network.partial_fit(diabetes_x, diabetes_y, sample_weight=np.full(442, weight))
+        return [after - was for after, was in zip(network.model_.get_weights(), before, strict=True)]
+
+    for once, twice in zip(step(1.0), step(2.0), strict=True):
+        np.testing.assert_allclose(twice, 2 * once, rtol=1e-9, atol=1e-12)
+
+
+def test_warm_start_goes_on() -> None:
+    network = classifier(warm_start=True).fit(iris_x, iris_y)
+    model = network.model_
+    first = list(network.loss_curve_)
+    network.set_params(learning_rate_init=0.01).fit(iris_x, iris_y)
+    assert network.model_ is model
+    assert network.model_.optimizer.learning_rate == 0.01
+    assert network.loss_curve_[:5] == first
+    assert network.n_iter_ == 10
+    assert network.loss_curve_[-1] < first[-1]
+    cold = network.set_params(warm_start=False).fit(iris_x, iris_y)
+    assert cold.model_ is not model
+    assert cold.n_iter_ == 5
+
+
+def test_one_random_state_one_network() -> None:
+    def proba(random_state: Any) -> Any:
+        return classifier(random_state=random_state).fit(iris_x, iris_y).predict_proba(iris_x)
+
+    np.testing.assert_array_equal(proba(3), proba(3))
+    assert not np.array_equal(proba(3), proba(4))
+    assert not np.array_equal(proba(None), proba(None))
+    stream = np.random.RandomState(3)
+    np.testing.assert_array_equal(proba(stream), proba(3))
+    assert not np.array_equal(proba(stream), proba(3))  # the stream has gone on
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_early_stopping_ends_with_the_best_weights(weighted: bool) -> None:
+    rows = np.arange(442)
+    targets = np.stack([diabetes_y, -diabetes_y], axis=1)
+    weight = np.linspace(0.1, 1, 442) if weighted else None
+    network = regressor(early_stopping=True, max_iter=1000, learning_rate_init=0.01, validation_fraction=0.2, tol=0)
+    network.fit(diabetes_x, targets, weight)
+    assert network.n_iter_ == len(network.validation_scores_) < 1000
+    assert np.argmax(network.validation_scores_) == network.n_iter_ - 12  # 11 were not better: more than 10
+    held_out = train_test_split(rows, test_size=0.2, random_state=network.model_.seed)[1]
+    score = network.score(diabetes_x[held_out], targets[held_out], None if weight is None else weight[held_out])
+    assert score == pytest.approx(max(network.validation_scores_))
+
+
+def test_early_stopping_of_a_classifier_holds_out_of_each_class() -> None:
+    network = classifier(early_stopping=True, max_iter=300, learning_rate_init=0.01).fit(iris_x, iris_names)
+    assert network.n_iter_ < 300
+    held_out = train_test_split(np.arange(150), test_size=0.1, random_state=network.model_.seed, stratify=iris_y)[1]
+    assert network.score(iris_x[held_out], iris_names[held_out]) == pytest.approx(max(network.validation_scores_))
+
+
+def test_training_that_did_not_converge_says_so_and_ends_where_nothing_gets_better() -> None:
+    with pytest.warns(ConvergenceWarning, match="TinyClassifier: max_iter=2 epochs were over before"):
+        classifier(max_iter=2).fit(iris_x, iris_y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network = classifier(tol=1e6, max_iter=50).fit(iris_x, iris_y)
+    assert network.n_iter_ == 12
+
+
+def test_class_weight_is_sample_weight() -> None:
+    by_class = {"setosa": 1.0, "versicolor": 5.0, "virginica": 2.0}
+    weight = np.array([by_class[name] for name in iris_names])
+    expected = classifier().fit(iris_x, iris_names, weight).predict_proba(iris_x)
+    found = classifier(class_weight=by_class).fit(iris_x, iris_names).predict_proba(iris_x)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    x, y = iris_x[40:110], iris_y[40:110]  # 10, 50 and 10
+    rare = classifier(class_weight="balanced").fit(x, y).predict_proba(x)
+    weight = np.where(y == 1, 1.0, 5.0)
+    np.testing.assert_allclose(rare, classifier().fit(x, y, weight / weight.mean()).predict_proba(x), rtol=1e-12)
+
+
+def test_labels_of_every_kind() -> None:
+    for labels in (iris_names, iris_names.astype(object), iris_y - 7, iris_y == 1, iris_y * 10.0):
+        network = classifier(max_iter=100, learning_rate_init=0.02).fit(iris_x, labels)
+        assert network.predict(iris_x).dtype == np.asarray(labels).dtype
+        assert network.score(iris_x, labels) > 0.9
+        assert network.predict_proba(iris_x).shape == (150, len(np.unique(labels)))
+    np.testing.assert_array_equal(network.predict_log_proba(iris_x), np.log(network.predict_proba(iris_x)))
+
+
+def test_regression_of_one_and_of_several_outputs() -> None:
+    for targets in (diabetes_y, diabetes_y[:, None], np.stack([diabetes_y, -diabetes_y], axis=1)):
+        network = regressor(max_iter=60, learning_rate_init=0.01).fit(diabetes_x, targets)
+        assert network.predict(diabetes_x).shape == targets.shape
+        assert network.score(diabetes_x, targets) > 0.4
+        assert network.n_outputs_ == targets.size // 442
+    scaled = TransformedTargetRegressor(network, transformer=StandardScaler())
+    assert scaled.fit(diabetes_x, 1000 * diabetes_y).score(diabetes_x, 1000 * diabetes_y) > 0.4
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32", "float64"])
+def test_the_dtype_is_that_of_the_inputs_or_as_said(dtype: str) -> None:
+    for given in ("float32", "float64", "uint8"):
+        network = classifier(dtype=dtype).fit((10 * iris_x).astype(given), iris_y)
+        followed = "float32" if given == "float32" else "float64"
+        assert network.predict_proba(iris_x).dtype == (followed if dtype == "auto" else dtype)
+
+
+def test_networks_of_ones_own() -> None:
+    x, y = load_digits(return_X_y=True)
+    network = classifier(layers=convolution, max_iter=20, learning_rate_init=0.01, dtype="float32")
+    network.fit(x[:1000] / 16, y[:1000])
+    assert network.score(x[1000:] / 16, y[1000:]) > 0.9
+    assert isinstance(network.model_.layers[1], Conv2D)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", tinynn.RMSprop, functools.partial(tinynn.SGD, momentum=0.9)])
+def test_optimizers(optimizer: Any) -> None:
+    rate = tinynn.schedules.ExponentialDecay(0.1, 100, 0.5)
+    network = classifier(optimizer=optimizer, learning_rate_init=rate, max_iter=50).fit(iris_x, iris_y)
+    assert network.loss_curve_[-1] < network.loss_curve_[0] / 2
+    assert network.model_.optimizer.schedule is rate
+
+
+def test_verbose(capfd: pytest.CaptureFixture[str]) -> None:
+    classifier(max_iter=2).fit(iris_x, iris_y)
+    assert capfd.readouterr().out == ""
+    classifier(max_iter=2, verbose=True).fit(iris_x, iris_y)
+    assert capfd.readouterr().out.startswith("Epoch 1/2 - ")
+    classifier(max_iter=2, verbose=10).fit(iris_x, iris_y)
+    assert capfd.readouterr().out.count("loss: ") == 2
+
+
+def test_ctrl_c_leaves_a_fitted_estimator_and_ends_a_search() -> None:
+    class PressOnce(tinynn.SGD):
+        def update(self, *vectors: Any) -> None:
+            super().update(*vectors)
+            if self.iterations == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    network = classifier(optimizer=PressOnce, batch_size=75, max_iter=50)
+    with pytest.raises(KeyboardInterrupt, match="TinyClassifier: interrupted after 1 epochs"):
+        network.fit(iris_x, iris_y)
+    assert network.n_iter_ == 1
+    assert network.predict(iris_x).shape == (150,)
+    with pytest.raises(KeyboardInterrupt):
+        cross_val_score(network, iris_x, iris_y)
+
+
+def test_on_every_device(device: tinynn.backend.Device) -> None:
+    network = classifier(device=device.name, early_stopping=True).fit(iris_x, iris_names, np.ones(150))
+    here = classifier(device="cpu", early_stopping=True).fit(iris_x, iris_names, np.ones(150))
+    np.testing.assert_allclose(network.predict_proba(iris_x), here.predict_proba(iris_x), rtol=1e-6)
+
+
+# Mistakes --------------------------------------------------------------------------------------------------------
+
+
+MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"hidden_layer_sizes": (8, 0)}, ValueError, r"hidden_layer_sizes=\(8, 0\): every size must be a whole number"),
+    ({"activation": "rleu"}, ValueError, "unknown activation 'rleu'. Did you mean 'relu'"),
+    ({"optimizer": "adma"}, ValueError, "unknown optimizer 'adma'"),
+    ({"optimizer": tinynn.SGD(0.1)}, TypeError, "called with a learning rate: a class such as tinynn.SGD"),
+    ({"optimizer": float}, TypeError, "optimizer must be a name, or what makes an optimizer"),
+    ({"learning_rate_init": -1}, ValueError, "Adam: learning_rate must be a number from 0 up, got -1"),
+    ({"alpha": -1}, ValueError, "alpha must be a number from 0 up, got -1"),
+    ({"batch_size": 0}, ValueError, "batch_size, if it is not 'auto', must be a whole number from 1 up, got 0"),
+    ({"batch_size": "all"}, ValueError, "if it is not 'auto', must be a whole number from 1 up, got 'all'"),
+    ({"max_iter": 0}, ValueError, "max_iter must be a whole number from 1 up, got 0"),
+    ({"tol": -1}, ValueError, "tol must be a number from 0 up, got -1"),
+    ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be a whole number from 1 up, got 0"),
+    (
+        {"early_stopping": True, "validation_fraction": 1.0},
+        ValueError,
+        "validation_fraction must be a number from 0 to",
+    ),
+    ({"dtype": "float16"}, ValueError, "dtype must be 'auto', 'float32' or 'float64', got 'float16'"),
+    ({"layers": [Dense(3)]}, TypeError, "layers must be a function .* A list of layers would serve one fit only"),
+    ({"layers": lambda n, k: None}, TypeError, "returns a new list of tinynn layers: .* it returned None"),
+    ({"layers": lambda n, k: [Dense]}, TypeError, "it returned .*Dense"),
+    (
+        {"layers": lambda n, k: [Dense(7, activation="softmax")]},
+        ValueError,
+        r"outputs of shape \(batch, 7\), expected \(batch, 3\)",
+    ),
+    (
+        {"layers": lambda n, k: [Dense(k)]},
+        ValueError,
+        r"must end in softmax, .*Dense\(n_outputs, activation='softmax'\)",
+    ),
+    ({"layers": lambda n: [Dense(n)]}, TypeError, "called with the number of features and the number of outputs"),
+    ({"class_weight": {7: 1.0}}, ValueError, "not in class_weight"),
+]
+
+
+@pytest.mark.parametrize(("settings", "kind", "message"), MISTAKES)
+def test_settings_that_cannot_be(settings: dict[str, Any], kind: type[Exception], message: str) -> None:
+    network = classifier(**settings)  # nothing is looked at before fit, as everywhere in scikit-learn
+    with pytest.raises(kind, match=message):
+        network.fit(iris_x, iris_y)
+
+
+def test_data_that_cannot_be() -> None:
+    network = classifier()
+    with pytest.raises(NotFittedError, match="This TinyClassifier instance is not fitted yet"):
+        network.predict(iris_x)
+    with pytest.raises(ValueError, match=r"needs samples of two classes or more .*got 1 class: \[0\]"):
+        network.fit(iris_x[:50], iris_y[:50])
+    with pytest.raises(ValueError, match=r"weights above 0, got 1 class: \['setosa'\]"):
+        network.fit(iris_x, iris_names, iris_y == 0)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        network.fit(scipy.sparse.csr_matrix(iris_x), iris_y)
+    with pytest.raises(ValueError, match="sample_weight must not be negative, got -1"):
+        network.fit(iris_x, iris_y, np.full(150, -1))
+    with pytest.raises(ValueError, match="sample_weight is zero for all samples"):
+        network.fit(iris_x, iris_y, np.zeros(150))
+    with pytest.raises(ValueError, match="Unknown label type"):
+        network.fit(iris_x, iris_x[:, 0])
+    with pytest.raises(NotFittedError):  # nothing of all this has made a network
+        network.predict(iris_x)
+    network.fit(iris_x, iris_y)
+    with pytest.raises(ValueError, match="X has 3 features, but TinyClassifier is expecting 4"):
+        network.predict(iris_x[:, :3])
+    with pytest.raises(ValueError, match=r"y has the label 9, but the classes are \[0, 1, 2\]"):
+        network.partial_fit(iris_x[:2], [0, 9])
+    with pytest.raises(ValueError, match=r"the classes were \[0, 1, 2\] before, got \[0, 1\]"):
+        network.partial_fit(iris_x[:2], [0, 1], classes=[0, 1])
+    with pytest.raises(ValueError, match=r"the first call of partial_fit needs classes=\.\.\."):
+        classifier().partial_fit(iris_x, iris_y)
+    with pytest.raises(ValueError, match="partial_fit makes one pass and cannot stop early"):
+        classifier(early_stopping=True).partial_fit(iris_x, iris_y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="class_weight='balanced' needs all samples at once"):
+        classifier(class_weight="balanced").partial_fit(iris_x, iris_y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="y had 1 outputs a sample before, got 2"):
+        regressor().fit(iris_x, iris_y).partial_fit(iris_x, iris_x[:, :2])
+    with pytest.raises(FloatingPointError, match="the loss became"), np.errstate(all="ignore"):
+        regressor(optimizer="sgd", learning_rate_init=1e30).fit(diabetes_x, diabetes_y)
+
+
+# Importing -------------------------------------------------------------------------------------------------------
+
+
+def run(program: str) -> str:
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return ran.stdout.strip()
+
+
+def test_tinynn_does_not_import_scikit_learn() -> None:
+    assert run("import tinynn, sys; print('sklearn' in sys.modules, hasattr(tinynn, 'sklearn'))") == "False False"
+
+
+@pytest.mark.parametrize("missing", ["sklearn", "sklearn.utils.validation"])
+def test_without_scikit_learn_the_error_names_the_extra(missing: str) -> None:
+    said = run(f"""
+import sys
+sys.modules[{missing!r}] = None
+try:
+    import tinynn.sklearn
+except ImportError as error:
+    print(error)
+""")
+    assert "needs scikit-learn 1.6 or newer" in said
+    assert "pip install '.[sklearn]'" in said
