@@ -44,7 +44,7 @@ def test_every_layer_survives_pickle(row: Row) -> None:
 @pytest.mark.parametrize("way", [by_pickle, copy.deepcopy])
 @pytest.mark.parametrize("first", ["model", "optimizer", "arena"])
 def test_training_goes_on_as_if_nothing_had_happened(way: Callable[[Any], Any], first: str) -> None:
-    """Adam's averages, dropout's random numbers, running means, penalties: all are there, wherever the copying starts."""
+    """Adam's averages, dropout's random numbers, running means, penalties: all there, wherever the copying starts."""
     inside = [Dense(8), ActivityRegularization(l2=0.1)]
     layers = [
         Dense(8, activation="relu", kernel_regularizer="l2"),
