@@ -23,9 +23,10 @@ import joblib
 import scipy.sparse
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.datasets import load_diabetes, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -264,23 +265,33 @@ def test_one_random_state_one_network() -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_early_stopping_ends_with_the_best_weights(weighted: bool) -> None:
-    rows = np.arange(442)
     targets = np.stack([diabetes_y, -diabetes_y], axis=1)
-    weight = np.linspace(0.1, 1, 442) if weighted else None
-    network = regressor(early_stopping=True, max_iter=1000, learning_rate_init=0.01, validation_fraction=0.2, tol=0)
-    network.fit(diabetes_x, targets, weight)
-    assert network.n_iter_ == len(network.validation_scores_) < 1000
-    assert np.argmax(network.validation_scores_) == network.n_iter_ - 12  # 11 were not better: more than 10
-    held_out = train_test_split(rows, test_size=0.2, random_state=network.model_.seed)[1]
-    score = network.score(diabetes_x[held_out], targets[held_out], None if weight is None else weight[held_out])
-    assert score == pytest.approx(max(network.validation_scores_))
+    weight = np.linspace(0.1, 1, 442) if weighted else np.ones(442)
+    network = regressor(early_stopping=True, max_iter=1000, learning_rate_init=0.01, tol=0, alpha=0.0)
+    network.set_params(validation_fraction=0.2).fit(diabetes_x, targets, weight)
+    losses = network.validation_loss_curve_
+    assert network.n_iter_ == len(losses) == len(network.loss_curve_) < 1000
+    assert np.argmin(losses) == network.n_iter_ - 12  # 11 were not better: more than 10
+    held_out = train_test_split(np.arange(442), test_size=0.2, random_state=network.model_.seed)[1]
+    errors = ((network.predict(diabetes_x[held_out]) - targets[held_out]) ** 2).mean(axis=1)
+    assert (weight[held_out] / weight.mean() * errors).mean() == pytest.approx(min(losses))
 
 
 def test_early_stopping_of_a_classifier_holds_out_of_each_class() -> None:
-    network = classifier(early_stopping=True, max_iter=300, learning_rate_init=0.01).fit(iris_x, iris_names)
-    assert network.n_iter_ < 300
+    network = classifier(early_stopping=True, max_iter=1000, learning_rate_init=0.05, alpha=0.0).fit(iris_x, iris_names)
+    assert network.n_iter_ < 1000
     held_out = train_test_split(np.arange(150), test_size=0.1, random_state=network.model_.seed, stratify=iris_y)[1]
-    assert network.score(iris_x[held_out], iris_names[held_out]) == pytest.approx(max(network.validation_scores_))
+    assert np.bincount(iris_y[held_out]).tolist() == [5, 5, 5]
+    loss = log_loss(iris_names[held_out], network.predict_proba(iris_x[held_out]))
+    assert loss == pytest.approx(min(network.validation_loss_curve_))
+
+
+def test_early_stopping_does_not_stop_at_the_first_lucky_accuracy() -> None:
+    x, y = load_wine(return_X_y=True)
+    x_train, x_test, y_train, y_test = train_test_split(StandardScaler().fit_transform(x), y, random_state=0)
+    networks = [kind(early_stopping=True, random_state=0) for kind in (TinyClassifier, MLPClassifier)]
+    mine, its = (network.fit(x_train, y_train).score(x_test, y_test) for network in networks)
+    assert mine > max(its, 0.95)
 
 
 def test_training_that_did_not_converge_says_so_and_ends_where_nothing_gets_better() -> None:

@@ -41,10 +41,8 @@ class TinyEstimator(BaseEstimator):
     loss: str  # by tinynn's name
     alpha_factor: float  # the penalty is this much of alpha
     last_activation: str  # of the default network
-    metric: Any  # the score of held out data
-    monitor: str  # that score in the logs of an epoch
     loss_curve_: list[float]
-    validation_scores_: list[float]
+    validation_loss_curve_: list[float]
 
     def __init__(
         self,
@@ -132,11 +130,10 @@ class TinyEstimator(BaseEstimator):
                 stratify=y if y.ndim == 1 else None,  # class numbers; the targets of a regressor are columns
             )
         stopping = EarlyStopping(
-            self.monitor if self.early_stopping else "loss",
+            "val_loss" if self.early_stopping else "loss",
             min_delta=check_number(self.tol, f"{self._name}: tol", 0),
             patience=check_count(self.n_iter_no_change, f"{self._name}: n_iter_no_change")
             + 1,  # as MLPClassifier counts
-            mode="max" if self.early_stopping else "min",
             restore_best_weights=self.early_stopping,
         )
         epochs = check_count(self.max_iter, f"{self._name}: max_iter")
@@ -144,7 +141,7 @@ class TinyEstimator(BaseEstimator):
         if stopping.stopped_epoch == 0:
             warnings.warn(
                 f"{self._name}: max_iter={epochs} epochs were over before training had converged; raise max_iter or "
-                "learning_rate_init, scale the inputs (StandardScaler), or set early_stopping=True.",
+                "learning_rate_init, or scale the inputs (StandardScaler).",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -198,8 +195,7 @@ class TinyEstimator(BaseEstimator):
         )
         self.loss_curve_ += history.history.get("loss", [])
         self.n_iter_ = len(self.loss_curve_)
-        if held_out is not None:
-            self.validation_scores_ += history.history.get(self.monitor, [])
+        self.validation_loss_curve_ += history.history.get("val_loss", [])
         if history.interrupted:  # who runs a search wants all of it to stop, not this one of many fits
             raise KeyboardInterrupt(f"{self._name}: interrupted after {self.n_iter_} epochs; it is fitted so far.")
 
@@ -223,7 +219,7 @@ class TinyEstimator(BaseEstimator):
                 parameter.regularizer = penalty
                 arena.regularized.append((parameter, penalty))
         self.model_, self._penalty = model, penalty
-        self.n_iter_, self.loss_curve_, self.validation_scores_ = 0, [], []
+        self.n_iter_, self.loss_curve_, self.validation_loss_curve_ = 0, [], []
 
     def _make_layers(self, features: int) -> Sequence[Layer | Input]:
         """Return new layers: the user's own, or dense ones."""
@@ -262,7 +258,7 @@ class TinyEstimator(BaseEstimator):
             )
 
     def _compile(self) -> None:
-        """Give the network a new optimizer, and the score that early stopping looks at."""
+        """Give the network its loss and a new optimizer."""
         kind = self.optimizer
         if isinstance(kind, str):
             kind = find("optimizer", kind.lower(), optimizers.OPTIMIZERS)
@@ -272,7 +268,7 @@ class TinyEstimator(BaseEstimator):
                 f"{self._name}: optimizer must be a name, or what makes an optimizer when it is called with a learning "
                 f"rate: a class such as tinynn.SGD, or functools.partial(tinynn.SGD, momentum=0.9); got {kind!r:.60}."
             )
-        self.model_.compile(made, self.loss, weighted_metrics=[self.metric] if self.early_stopping else [])
+        self.model_.compile(made, self.loss)
 
     # Checking ----------------------------------------------------------------------------------------------------
 

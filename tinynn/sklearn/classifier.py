@@ -50,10 +50,12 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
     random_state : int, RandomState instance or None, default None
         Decides initial weights, order of samples, dropout, and what is held out.
     tol, n_iter_no_change : float, default 1e-4, and int, default 10
-        Training ends when for more than so many epochs nothing was better than the best by more than `tol`: the loss
-        has not come down or, with `early_stopping`, the score of held out data has not gone up.
+        Training ends when for more than so many epochs the loss, with `early_stopping` that of the data held out,
+        was not below the lowest by more than `tol`.
     early_stopping : bool, default False
-        Whether to hold out data, score them after each epoch, and end with the weights of the best one.
+        Whether to hold out data, look at their loss after each epoch, and end with the weights of the best one.
+        (MLPClassifier looks at their accuracy. Of few data that stands still for epochs while the network still gets
+        better, and training ends too soon.)
     validation_fraction : float, default 0.1
         How much is held out, of each class alike; used with `early_stopping` only.
     warm_start : bool, default False
@@ -80,8 +82,8 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
         How many epochs these weights were trained, also by earlier calls with `warm_start` and of `partial_fit`.
     loss_curve_ : list of float
         The mean loss of each of them, with the penalty.
-    validation_scores_ : list of float
-        The score of the held out data after each epoch with `early_stopping`: the accuracy, by sample weights, or R2.
+    validation_loss_curve_ : list of float
+        The same of the data held out, with `early_stopping`.
     n_features_in_, feature_names_in_
         As in every estimator.
 
@@ -107,8 +109,6 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
     loss = "sparse_categorical_crossentropy"
     alpha_factor = 0.5
     last_activation = "softmax"
-    metric = "accuracy"
-    monitor = "val_accuracy"
 
     def __init__(
         self,

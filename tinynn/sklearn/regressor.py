@@ -8,7 +8,6 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from tinynn.backend import Array
-from tinynn.metrics import R2Score
 from tinynn.sklearn.base import TinyEstimator
 
 
@@ -18,10 +17,9 @@ class TinyRegressor(RegressorMixin, TinyEstimator):
     It minimises the mean squared error. Networks learn targets of size 1 best; others are well scaled with
     ``sklearn.compose.TransformedTargetRegressor(TinyRegressor(), transformer=StandardScaler())``.
 
-    Parameters and attributes are those of `TinyClassifier`, without ``class_weight`` and ``classes_``. The score that
-    ``early_stopping`` looks at is R2. The penalty is alpha sum w^2 divided by the samples in a batch, without the half
-    since the squared error has none either: so ``alpha`` means what it means in MLPRegressor and, with one output, in
-    Ridge.
+    Parameters and attributes are those of `TinyClassifier`, without ``class_weight`` and ``classes_``. The penalty
+    is alpha sum w^2 divided by the samples in a batch, without the half since the squared error has none either: so
+    ``alpha`` means what it means in MLPRegressor and, with one output, in Ridge.
 
     Examples
     --------
@@ -38,8 +36,6 @@ class TinyRegressor(RegressorMixin, TinyEstimator):
     loss = "mean_squared_error"
     alpha_factor = 1.0
     last_activation = "linear"
-    metric = R2Score()
-    monitor = "val_r2_score"
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> TinyRegressor:
         """Train one epoch on `X` and `y`, from where the last call of `fit` or `partial_fit` ended.
