@@ -358,6 +358,18 @@ def test_optimizers(optimizer: Any) -> None:
     assert network.model_.optimizer.schedule is rate
 
 
+def test_an_activation_with_settings_serves_every_layer_and_every_fit() -> None:
+    activation = tinynn.LeakyReLU(0.3)
+    network = classifier(hidden_layer_sizes=(8, 8), activation=activation)
+    first = network.fit(iris_x, iris_y).predict_proba(iris_x)
+    np.testing.assert_array_equal(network.fit(iris_x, iris_y).predict_proba(iris_x), first)
+    assert activation.input_shape is None
+    assert not np.array_equal(network.set_params(activation="relu").fit(iris_x, iris_y).predict_proba(iris_x), first)
+    for its, ours in [("logistic", "sigmoid"), ("identity", "linear")]:
+        found, expected = (classifier(activation=name).fit(iris_x, iris_y).loss_curve_ for name in (its, ours))
+        assert found == expected
+
+
 def test_verbose(capfd: pytest.CaptureFixture[str]) -> None:
     classifier(max_iter=2).fit(iris_x, iris_y)
     assert capfd.readouterr().out == ""
@@ -425,6 +437,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
         r"must end in softmax, .*Dense\(n_outputs, activation='softmax'\)",
     ),
     ({"layers": lambda n: [Dense(n)]}, TypeError, "called with the number of features and the number of outputs"),
+    ({"class_weight": {0: -1.0, 1: 1.0, 2: 1.0}}, ValueError, "class_weight must not be negative, got {0: -1.0"),
     ({"class_weight": {7: 1.0}}, ValueError, "not in class_weight"),
 ]
 
@@ -434,6 +447,7 @@ def test_settings_that_cannot_be(settings: dict[str, Any], kind: type[Exception]
     network = classifier(**settings)  # nothing is looked at before fit, as everywhere in scikit-learn
     with pytest.raises(kind, match=message):
         network.fit(iris_x, iris_y)
+    assert not hasattr(network, "model_")
 
 
 def test_data_that_cannot_be() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,8 +14,10 @@ from tinynn import optimizers
 from tinynn.arguments import check_count, check_number, find
 from tinynn.backend import Array
 from tinynn.callbacks import EarlyStopping
+from tinynn.data import Samples
 from tinynn.layers import Dense, Input, Layer
 from tinynn.layers.base import show_shape
+from tinynn.optimizers.base import check_above_0
 from tinynn.regularizers import L2
 from tinynn.schedules import LearningRateSchedule
 from tinynn.sequential import Sequential
@@ -113,102 +116,105 @@ class TinyEstimator(BaseEstimator):
             After Ctrl-C, when the batch at hand is done; the estimator is fitted with what it has learned.
         """
         new = not (self.warm_start and hasattr(self, "model_"))
-        X, y, weight = self._check(X, y, sample_weight, new)
-        mean = 1.0 if weight is None else float(weight.mean())
-        if weight is not None:
-            weight = weight / mean
-        if new:
-            self._start(X)
-        self._compile()
-        part = check_number(self.validation_fraction, f"{self._name}: validation_fraction", 0, 1, below=True)
-        training, held_out = np.arange(len(X)), None
+        self._check_settings()
+        optimizer = self._make_optimizer()
+        samples = self._check(X, y, sample_weight, new)
+        mean_weight = 1.0
+        if samples.sample_weight is not None:
+            mean_weight = float(samples.sample_weight.mean())
+            samples = samples._replace(sample_weight=samples.sample_weight / mean_weight)
+        seed = self._draw_seed() if new else self.model_.seed
+        held_out = None
         if self.early_stopping:
-            training, held_out = train_test_split(
-                training,
-                test_size=part,
-                random_state=self.model_.seed % 2**32,
-                stratify=y if y.ndim == 1 else None,  # class numbers; the targets of a regressor are columns
-            )
+            samples, held_out = self._split(samples, seed)
+        if new:
+            self._start(samples.x, seed)
+        self.model_.compile(optimizer, self.loss)
         stopping = EarlyStopping(
             "val_loss" if self.early_stopping else "loss",
-            min_delta=check_number(self.tol, f"{self._name}: tol", 0),
-            patience=check_count(self.n_iter_no_change, f"{self._name}: n_iter_no_change")
-            + 1,  # as MLPClassifier counts
+            min_delta=self.tol,
+            patience=self.n_iter_no_change + 1,  # as MLPClassifier counts
             restore_best_weights=self.early_stopping,
         )
-        epochs = check_count(self.max_iter, f"{self._name}: max_iter")
-        self._train(X, y, weight, mean, training, epochs, held_out, [stopping])
+        self._train(samples, mean_weight, self.max_iter, held_out, [stopping])
         if stopping.stopped_epoch == 0:
             warnings.warn(
-                f"{self._name}: max_iter={epochs} epochs were over before training had converged; raise max_iter or "
-                "learning_rate_init, or scale the inputs (StandardScaler).",
+                f"{self._name}: max_iter={self.max_iter} epochs were over before training had converged; raise "
+                "max_iter or learning_rate_init, or scale the inputs (StandardScaler).",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         return self
 
-    def _one_pass(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Any:
+    def _one_pass(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> None:
         """Train one epoch more, from the weights and the optimizer's memory there are."""
         if self.early_stopping:
             raise ValueError(
                 f"{self._name}: partial_fit makes one pass and cannot stop early; set early_stopping=False, or use fit."
             )
         new = not hasattr(self, "model_")
-        X, y, weight = self._check(X, y, sample_weight, new, classes)
+        self._check_settings()
+        samples = self._check(X, y, sample_weight, new, classes)
         if new:
-            self._start(X)
-            self._compile()
-        self._train(X, y, weight, 1.0, np.arange(len(X)), 1)
-        return self
+            optimizer = self._make_optimizer()
+            self._start(samples.x, self._draw_seed())
+            self.model_.compile(optimizer, self.loss)
+        self._train(samples, 1.0, 1)
+
+    def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
+        """Return the samples to train on and those to hold out."""
+        try:
+            training, held_out = train_test_split(
+                np.arange(len(samples.x)),
+                test_size=self.validation_fraction,
+                random_state=seed,
+                stratify=samples.y if samples.y.ndim == 1 else None,  # a regressor's targets are columns
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"{self._name}: early_stopping cannot hold out validation_fraction={self.validation_fraction} of "
+                f"{len(samples.x)} samples: {error}"
+            ) from None
+        return samples.rows(training), samples.rows(held_out)
 
     def _train(
         self,
-        X: Array,
-        y: Array,
-        weight: Array | None,
+        samples: Samples,
         mean_weight: float,
-        training: Array,
         epochs: int,
-        held_out: Array | None = None,
+        held_out: Samples | None = None,
         callbacks: Sequence[EarlyStopping] = (),
     ) -> None:
-        """Train on the rows `training`, watch the rows `held_out`, and note how it went."""
-
-        def rows(numbers: Array) -> tuple[Any, ...]:
-            return (X[numbers], y[numbers]) if weight is None else (X[numbers], y[numbers], weight[numbers])
-
-        x_train, y_train, *weight_train = rows(training)
-        batch_size = 200 if self.batch_size == "auto" else self.batch_size
-        batch_size = min(check_count(batch_size, f"{self._name}: batch_size, if it is not 'auto',"), len(training))
-        alpha = check_number(self.alpha, f"{self._name}: alpha", 0)
-        self._penalty.l2 = self.alpha_factor * alpha / (batch_size * mean_weight)
+        """Train the network, and note how it went."""
+        batch_size = min(200 if self.batch_size == "auto" else int(self.batch_size), len(samples.x))
+        self._penalty.l2 = self.alpha_factor * self.alpha / (batch_size * mean_weight)
         history = self.model_.fit(
-            x_train,
-            y_train,
+            samples.x,
+            samples.y,
             batch_size,
             epochs,
             min(int(self.verbose), 2),
             callbacks,
-            validation_data=None if held_out is None else rows(held_out),
+            validation_data=held_out,
             shuffle=self.shuffle,
-            sample_weight=weight_train[0] if weight_train else None,
+            sample_weight=samples.sample_weight,
         )
         self.loss_curve_ += history.history.get("loss", [])
-        self.n_iter_ = len(self.loss_curve_)
         self.validation_loss_curve_ += history.history.get("val_loss", [])
+        self.n_iter_ = len(self.loss_curve_)
         if history.interrupted:  # who runs a search wants all of it to stop, not this one of many fits
             raise KeyboardInterrupt(f"{self._name}: interrupted after {self.n_iter_} epochs; it is fitted so far.")
 
     # The network -------------------------------------------------------------------------------------------------
 
-    def _start(self, X: Array) -> None:
+    def _draw_seed(self) -> int:
+        """Return what decides everything random about a new network."""
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _start(self, X: Array, seed: int) -> None:
         """Make a network with new weights."""
-        dtype = self.dtype
-        if dtype not in ("auto", "float32", "float64"):
-            raise ValueError(f"{self._name}: dtype must be 'auto', 'float32' or 'float64', got {dtype!r}.")
-        if dtype == "auto":
-            dtype = "float32" if X.dtype == np.float32 else "float64"
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        followed = "float32" if X.dtype == np.float32 else "float64"
+        dtype = followed if self.dtype == "auto" else self.dtype
         model = Sequential(self._make_layers(X.shape[1]), device=self.device, seed=seed, dtype=dtype)
         model.build((X.shape[1],))
         self._check_network(model)
@@ -229,7 +235,7 @@ class TinyEstimator(BaseEstimator):
                 check_count(size, f"{self._name}: hidden_layer_sizes={self.hidden_layer_sizes!r}: every size")
             known = isinstance(self.activation, str) and self.activation in ACTIVATIONS
             activation = ACTIVATIONS[self.activation] if known else self.activation
-            hidden = [Dense(size, activation=activation) for size in sizes]
+            hidden = [Dense(size, activation=copy.deepcopy(activation)) for size in sizes]  # a layer serves once
             return [*hidden, Dense(self.n_outputs_, activation=self.last_activation)]
         wanted = (
             f"{self._name}: layers must be a function that is called with the number of features and the number of "
@@ -257,18 +263,18 @@ class TinyEstimator(BaseEstimator):
                 f"{show_shape((self.n_outputs_,))}: end it in Dense(n_outputs)."
             )
 
-    def _compile(self) -> None:
-        """Give the network its loss and a new optimizer."""
-        kind = self.optimizer
-        if isinstance(kind, str):
-            kind = find("optimizer", kind.lower(), optimizers.OPTIMIZERS)
-        made = kind(self.learning_rate_init) if callable(kind) else kind
-        if not callable(kind) or not isinstance(made, optimizers.Optimizer):
+    def _make_optimizer(self) -> optimizers.Optimizer:
+        """Return a new optimizer."""
+        make = self.optimizer
+        if isinstance(make, str):
+            make = find("optimizer", make.lower(), optimizers.OPTIMIZERS)
+        made = make(self.learning_rate_init) if callable(make) else None
+        if not isinstance(made, optimizers.Optimizer):
             raise TypeError(
                 f"{self._name}: optimizer must be a name, or what makes an optimizer when it is called with a learning "
-                f"rate: a class such as tinynn.SGD, or functools.partial(tinynn.SGD, momentum=0.9); got {kind!r:.60}."
+                f"rate: a class such as tinynn.SGD, or functools.partial(tinynn.SGD, momentum=0.9); got {make!r:.60}."
             )
-        self.model_.compile(made, self.loss)
+        return made
 
     # Checking ----------------------------------------------------------------------------------------------------
 
@@ -277,10 +283,24 @@ class TinyEstimator(BaseEstimator):
         """The class's name, for messages."""
         return type(self).__name__
 
-    def _check(
-        self, X: Any, y: Any, sample_weight: Any, new: bool, classes: Any = None
-    ) -> tuple[Array, Array, Array | None]:
-        """Return inputs, targets as the network wants them, and weights; `new` is whether there is no network yet."""
+    def _check_settings(self) -> None:
+        """Raise ValueError for a setting that cannot be, before anything is changed."""
+        check_number(self.alpha, f"{self._name}: alpha", 0)
+        if self.batch_size != "auto":
+            check_count(self.batch_size, f"{self._name}: batch_size, if it is not 'auto',")
+        check_count(self.max_iter, f"{self._name}: max_iter")
+        check_number(self.tol, f"{self._name}: tol", 0)
+        check_count(self.n_iter_no_change, f"{self._name}: n_iter_no_change")
+        if self.early_stopping:
+            check_above_0(self.validation_fraction, f"{self._name}: validation_fraction")
+            check_number(self.validation_fraction, f"{self._name}: validation_fraction", 0, 1, below=True)
+        if not isinstance(self.verbose, bool):
+            check_count(self.verbose, f"{self._name}: verbose", 0)
+        if self.dtype not in ("auto", "float32", "float64"):
+            raise ValueError(f"{self._name}: dtype must be 'auto', 'float32' or 'float64', got {self.dtype!r}.")
+
+    def _check(self, X: Any, y: Any, sample_weight: Any, new: bool, classes: Any = None) -> Samples:
+        """Return samples as the network takes them; `new` is whether there is no network yet."""
         raise TypeError(f"{self._name} needs a method _check")
 
     def _check_weight(self, sample_weight: Any, X: Array) -> Array | None:

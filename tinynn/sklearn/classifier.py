@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from tinynn.backend import Array
+from tinynn.data import Samples
 from tinynn.layers import Input, Layer, Softmax
 from tinynn.schedules import LearningRateSchedule
 from tinynn.sequential import Sequential
@@ -188,9 +189,7 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
         self._one_pass(X, y, sample_weight, classes)
         return self
 
-    def _check(
-        self, X: Any, y: Any, sample_weight: Any, new: bool, classes: Any = None
-    ) -> tuple[Array, Array, Array | None]:
+    def _check(self, X: Any, y: Any, sample_weight: Any, new: bool, classes: Any = None) -> Samples:
         """Return inputs, class numbers, and weights that have those of the classes in them."""
         X, y = validate_data(self, X, y, reset=new)
         check_classification_targets(y)
@@ -211,6 +210,8 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
         numbers = np.searchsorted(self.classes_, y)
         if self.class_weight is not None:
             of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            if of_classes.min() < 0:
+                raise ValueError(f"{self._name}: class_weight must not be negative, got {self.class_weight!r}.")
             weight = of_classes[numbers] * (1.0 if weight is None else weight)
         learned = self.classes_ if classes is not None else np.unique(y if weight is None else y[weight > 0])
         if new and len(learned) < 2:
@@ -218,7 +219,7 @@ class TinyClassifier(ClassifierMixin, TinyEstimator):
                 f"{self._name} needs samples of two classes or more that have weights above 0, got {len(learned)} "
                 f"class: {learned.tolist()}."
             )
-        return X, numbers, weight
+        return Samples(X, numbers, weight)
 
     def _check_network(self, model: Sequential) -> None:
         """Raise ValueError unless the network ends in probabilities of the classes."""

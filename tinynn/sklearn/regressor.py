@@ -8,6 +8,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from tinynn.backend import Array
+from tinynn.data import Samples
 from tinynn.sklearn.base import TinyEstimator
 
 
@@ -54,9 +55,7 @@ class TinyRegressor(RegressorMixin, TinyEstimator):
         self._one_pass(X, y, sample_weight)
         return self
 
-    def _check(
-        self, X: Any, y: Any, sample_weight: Any, new: bool, classes: Any = None
-    ) -> tuple[Array, Array, Array | None]:
+    def _check(self, X: Any, y: Any, sample_weight: Any, new: bool, classes: Any = None) -> Samples:
         """Return inputs, targets as columns, and weights."""
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, reset=new)
         self._flat = y.ndim == 1
@@ -65,7 +64,7 @@ class TinyRegressor(RegressorMixin, TinyEstimator):
             self.n_outputs_ = y.shape[1]
         elif y.shape[1] != self.n_outputs_:
             raise ValueError(f"{self._name}: y had {self.n_outputs_} outputs a sample before, got {y.shape[1]}.")
-        return X, y, self._check_weight(sample_weight, X)
+        return Samples(X, y, self._check_weight(sample_weight, X))
 
     def predict(self, X: Any) -> Array:
         """Return the predictions, of the shape that the targets had: (samples,) or (samples, outputs)."""
