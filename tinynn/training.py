@@ -412,7 +412,7 @@ class Trainer(Compiled):
         """Return what was given to predict, checked."""
 
         def ready(batch: Any) -> Samples:
-            inputs = data.check_array(batch[0] if isinstance(batch, tuple) else batch, "predict", "x")
+            inputs = data.check_array(batch[0] if data.is_tuple(batch) else batch, "predict", "x")
             self.check_input(inputs)
             self.check_values(inputs)
             inputs = to_device(inputs, self.device)

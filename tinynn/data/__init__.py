@@ -5,7 +5,7 @@ from tinynn.data.arrays import as_array, check_array
 from tinynn.data.classes import class_numbers, to_categorical, weights_of_classes
 from tinynn.data.dataset import Dataset
 from tinynn.data.samples import Samples, batch_samples, batches, check_samples, split
-from tinynn.data.sources import ArraySource, IterableSource, Source, is_batches
+from tinynn.data.sources import ArraySource, IterableSource, Source, is_batches, is_tuple
 
 __all__ = [
     "ArraySource",
@@ -21,6 +21,7 @@ __all__ = [
     "check_samples",
     "class_numbers",
     "is_batches",
+    "is_tuple",
     "split",
     "to_categorical",
     "weights_of_classes",

@@ -50,6 +50,7 @@ class ArraySource(Source):
 
     Examples
     --------
+    >>> import numpy as np
     >>> source = ArraySource(Samples(np.arange(5), np.arange(5)), 2, rows=np.array([0, 1, 4]))
     >>> source.steps, [batch.x.tolist() for batch in source.batches(0, 0, None)]
     (2, [[0, 1], [4]])
@@ -104,6 +105,7 @@ class IterableSource(Source):
 
     Examples
     --------
+    >>> import numpy as np
     >>> source = IterableSource([(np.ones(2), np.zeros(2))] * 3, lambda batch: Samples(*batch), None, "fit")
     >>> source.steps, len(list(source.batches(0, 1, None)))
     (3, 2)
@@ -182,15 +184,22 @@ def is_batches(x: Any) -> bool:
 
     Examples
     --------
+    >>> import numpy as np
     >>> is_batches(np.ones(3)), is_batches([1, 2]), is_batches(iter([1, 2])), is_batches([(np.ones(2), np.ones(2))])
     (False, False, True, True)
     """
     if isinstance(x, list | tuple):
-        return len(x) > 0 and all(isinstance(batch, tuple) and len(batch) in (2, 3) for batch in x) and is_arrays(x[0])
-    array_like = any(hasattr(x, name) for name in ("__array__", "__dlpack__", "__cuda_array_interface__", "dtype"))
-    return isinstance(x, Iterable) and not array_like and not isinstance(x, str | bytes | dict | range)
+        return len(x) > 0 and all(isinstance(batch, tuple) and is_tuple(batch) for batch in x)
+    return isinstance(x, Iterable) and not array_like(x) and not isinstance(x, str | bytes | dict | range)
 
 
-def is_arrays(batch: tuple[Any, ...]) -> bool:
-    """Whether the entries of a tuple are arrays, and not numbers or lists of them."""
-    return all(hasattr(entry, "shape") and len(entry.shape) > 0 for entry in batch)
+def is_tuple(batch: Any) -> bool:
+    """Whether something is a tuple or list of arrays, ``(x, y)``, and not an array or a list of numbers."""
+    return isinstance(batch, list | tuple) and len(batch) > 0 and all(array_like(entry) for entry in batch)
+
+
+def array_like(x: Any) -> bool:
+    """Whether something is an array with axes, or becomes one."""
+    if hasattr(x, "shape"):
+        return len(x.shape) > 0
+    return any(hasattr(x, name) for name in ("__array__", "__dlpack__", "__cuda_array_interface__"))
