@@ -95,10 +95,11 @@ def read_idx(path: Any, file: io.BufferedReader[Any], size: int) -> Array:
     if axes > MOST_AXES or max(shape) > LONGEST_AXIS or nothing_of_much:
         raise IdxError(f"{path} promises an array of {axes} axes, the longest {max(shape):,}: it is corrupted.")
     promised = math.prod(shape) * dtype.itemsize
+    promise = f"{path} promises {amount(promised)} bytes of numbers (shape {shape}, {dtype.name})"
     if gzipped and promised > max(FEW_BYTES, MOST_UNZIPPED * size):
         raise IdxError(
-            f"{path} promises {amount(promised)} bytes of numbers (shape {shape}, {dtype.name}), more than its {size:,} "
-            "bytes of gzip should hold: it is corrupted, or made to fill the memory. If you trust it, unpack it with gunzip."
+            f"{promise}, more than its {size:,} bytes of gzip should hold: it is corrupted, or made to fill the memory. "
+            "If you trust it, unpack it with gunzip."
         )
     content, held = bytearray(), size - 4 - 4 * axes
     if gzipped or held == promised:
@@ -106,10 +107,7 @@ def read_idx(path: Any, file: io.BufferedReader[Any], size: int) -> Array:
         held = len(content)
     if held != promised:
         found = f"only {held:,}" if held < promised else "more"
-        raise IdxError(
-            f"{path} promises {amount(promised)} bytes of numbers (shape {shape}, {dtype.name}) and holds {found}. "
-            "It is truncated or corrupted; get the file again."
-        )
+        raise IdxError(f"{promise} and holds {found}. It is truncated or corrupted; get the file again.")
     array = np.frombuffer(content, dtype) if promised else np.empty(0, dtype)
     if not dtype.isnative:
         array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
