@@ -98,7 +98,7 @@ def read_idx(path: Any, file: io.BufferedReader[Any], size: int) -> Array:
     promise = f"{path} promises {amount(promised)} bytes of numbers (shape {shape}, {dtype.name})"
     if gzipped and promised > max(FEW_BYTES, MOST_UNZIPPED * size):
         raise IdxError(
-            f"{promise}, more than its {size:,} bytes of gzip should hold: it is corrupted, or made to fill the memory. "
+            f"{promise}, more than its {size:,} bytes of gzip should hold: it is corrupted, or made to fill memory. "
             "If you trust it, unpack it with gunzip."
         )
     content, held = bytearray(), size - 4 - 4 * axes
