@@ -273,6 +273,7 @@ def test_live_bar_draws_and_goes_away(capsys: pytest.CaptureFixture[str], monkey
     model = classifier()
     bar.model, bar.params = model, {"epochs": 1, "steps": 4, "samples": 40, "verbose": 1}
     bar.on_epoch_begin(0)
+    bar.on_train_batch_begin(0)
     assert bar.wants_batch()
     bar.on_train_batch_end(1, {"loss": 0.5})
     assert not bar.wants_batch()  # just drawn

@@ -4,6 +4,7 @@ from tinynn import (
     backend,
     callbacks,
     check,
+    config,
     data,
     datasets,
     initializers,
@@ -23,9 +24,14 @@ from tinynn.callbacks import (
     History,
     LambdaCallback,
     LearningRateScheduler,
+    ModelCheckpoint,
     ProgressBar,
     ReduceLROnPlateau,
+    TensorBoard,
     TerminateOnNaN,
+)
+from tinynn.config import (
+    register,
 )
 from tinynn.data import (
     to_categorical,
@@ -48,6 +54,9 @@ from tinynn.initializers import (
     RandomUniform,
     VarianceScaling,
     Zeros,
+)
+from tinynn.io import (
+    load_model,
 )
 from tinynn.layers import (
     CELU,
@@ -310,6 +319,7 @@ __all__ = [
     "MeanSquaredError",
     "Metric",
     "Mish",
+    "ModelCheckpoint",
     "MultiHeadAttention",
     "Multiply",
     "Nadam",
@@ -359,6 +369,7 @@ __all__ = [
     "SquaredHinge",
     "Swish",
     "Tanh",
+    "TensorBoard",
     "TerminateOnNaN",
     "TimeDistributed",
     "TopKCategoricalAccuracy",
@@ -373,16 +384,19 @@ __all__ = [
     "backend",
     "callbacks",
     "check",
+    "config",
     "data",
     "datasets",
     "initializers",
     "io",
     "layers",
     "load_idx",
+    "load_model",
     "losses",
     "metrics",
     "optimizers",
     "plots",
+    "register",
     "regularizers",
     "schedules",
     "to_categorical",

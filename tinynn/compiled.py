@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinynn import data, losses, optimizers
 from tinynn import metrics as metric_kinds
 from tinynn.backend import Array, to_device, to_host
 from tinynn.data import Samples
+from tinynn.io.model_file import save_model
 from tinynn.layers.activations import Linear
 from tinynn.layers.base import Layer, ShapeError
 from tinynn.model import Model
@@ -102,6 +105,76 @@ class Compiled(Model):
             raise ValueError(f"{self.label}: compile: metrics need names of their own, got {names}.")
         self.optimizer, self.loss = new_optimizer, new_loss
         self.metric_names, self.weighted_metric_names = list(metrics or ()), list(weighted_metrics or ())
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return the arguments `compile` was called with; None where it was not."""
+        if self.optimizer is None:
+            return None
+        metrics = {"metrics": self.metric_names, "weighted_metrics": self.weighted_metric_names}
+        return {"optimizer": self.optimizer, "loss": self.loss, **metrics}
+
+    def get_training_state(self) -> dict[str, Any] | None:
+        """Return where the training stands beside the weights: the optimizer's memory, and the layers' random states.
+
+        Plain data and arrays; None where the model is not compiled or has no weights.
+        """
+        if self.optimizer is None or self.arena is None:
+            return None
+        random = [None if layer.rng is None else layer.rng.bit_generator.state for layer in self.walk()]
+        return {"optimizer": self.optimizer.get_state(), "random": random}
+
+    def set_training_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another model of the same layers, compiled alike, stood.
+
+        Parameters
+        ----------
+        state : mapping
+            As `get_training_state` returns it.
+
+        Raises
+        ------
+        ValueError
+            If it is of another model; nothing has been changed then.
+        """
+        optimizer = self.need_compiled("set_training_state")[0]
+        layers = list(self.walk())
+        if len(state["random"]) != len(layers):
+            raise ValueError(f"expected the random states of {len(layers)} layers, got {len(state['random'])}.")
+        generators = []
+        for given in state["random"]:
+            generators.append(None if given is None else np.random.default_rng(0))
+            if generators[-1] is not None:
+                generators[-1].bit_generator.state = given
+        optimizer.set_state(self.need_arena(), state["optimizer"])
+        for layer, rng in zip(layers, generators, strict=True):
+            layer.rng = rng
+
+    def save(self, path: Any, *, include_optimizer: bool = True) -> None:
+        """Write the whole model to one file: layers, weights, how it was compiled, and where its training stands.
+
+        `tinynn.load_model` makes the model again from it. A kill at any moment leaves the old file or the new one. The
+        file is in the safetensors format, with the layers in its metadata.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom it ends in ``.tinynn``. A file that is there is replaced.
+        include_optimizer : bool, default True
+            Whether the optimizer's memory goes into the file too, so that a training can go on; for Adam it is twice
+            the size of the weights.
+
+        Raises
+        ------
+        TypeError
+            If a layer was made with something that is no plain data, such as a function; the message says which.
+        OSError
+            If the file cannot be written, with the reason and what to do; the old file is as it was.
+        RuntimeError
+            If the model has no weights yet.
+        """
+        self.need_weights("save")
+        state = {"training": self.get_training_state()} if include_optimizer and self.optimizer is not None else None
+        save_model(self, path, state, "save")
 
     def need_compiled(self, who: str) -> tuple[optimizers.Optimizer, losses.Loss]:
         """Return optimizer and loss, or say that compile must come first."""

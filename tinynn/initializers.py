@@ -14,9 +14,10 @@ import numpy as np
 
 from tinynn.arguments import Shape, resolve
 from tinynn.backend import Array
+from tinynn.config import Configured
 
 
-class Initializer:
+class Initializer(Configured):
     """Base class: called with a shape and a random generator, returns the values.
 
     One's own initialiser subclasses this and writes `draw`.

@@ -77,7 +77,7 @@ class Model(Layer):
         assert self.output_shape is not None
         return self.output_shape
 
-    def need_weights(self, who: str, input_shape: Shape | None = None) -> None:
+    def need_weights(self, who: str, input_shape: Shape | None = None, unfilled: Any = None) -> None:
         """Make the weights if there are none yet.
 
         Parameters
@@ -86,6 +86,8 @@ class Model(Layer):
             What needs them, for the message.
         input_shape : tuple of int, optional
             Used where the model was not told.
+        unfilled : function, optional
+            Makes zeros in place of the initial values, ``unfilled(shape, dtype)``, where a file will fill them.
 
         Raises
         ------
@@ -113,6 +115,7 @@ class Model(Layer):
         for index, layer in enumerate(inside):
             layer.dtype = self.dtype
             layer.rng = generator(self.seed, WEIGHTS, index)
+            layer.unfilled = unfilled
             if isinstance(layer, Model):
                 layer.device = self.device
         try:
@@ -121,6 +124,9 @@ class Model(Layer):
             for layer in new:
                 Layer.unbuild(layer)
             raise
+        finally:
+            for layer in inside:
+                layer.unfilled = None
         penalized = [layer for layer in inside if layer.activity_penalty is not None]
         self.arena = Arena(self.parameters, self.dtype, self.device.xp, penalized)
 

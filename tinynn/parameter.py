@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tinynn.backend import Array
+from tinynn.backend import Array, array_module
 from tinynn.regularizers import Regularizer
 
 
@@ -41,7 +41,7 @@ class Parameter:
         self.trainable = trainable
         self.regularizer = regularizer
         self.in_arena = False
-        self.bind(value, value * 0)
+        self.bind(value, array_module(value).zeros(self.shape, dtype=value.dtype))
 
     def bind(self, value: Array, grad: Array) -> None:
         """Make `value` and `grad` the arrays that the owner computes with; `grad` counts only where it is learned."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from tinynn.arguments import check_number, resolve
 from tinynn.backend import Array, array_module
+from tinynn.config import Configured
 
 
-class Regularizer:
+class Regularizer(Configured):
     """Base class of the regularizers: a penalty of the weights, and its gradient.
 
     Examples

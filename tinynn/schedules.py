@@ -12,9 +12,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from tinynn.arguments import check_count, check_number
+from tinynn.config import Configured
 
 
-class LearningRateSchedule:
+class LearningRateSchedule(Configured):
     """Base class of the schedules.
 
     One's own schedule subclasses this and writes ``__call__``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class Sequential(Trainer):
     ) -> None:
         super().__init__(name=name, device=device, seed=seed, dtype=dtype)
         self.layers: list[Layer] = []
+        self.observers: list[Callable[[int, Array], None]] = []  # told each layer's place and output
         if isinstance(layers, Layer | Input):
             raise TypeError(f"{self.label}: expected a list of layers, got the layer {layers!r:.60}; put it in [].")
         for layer in layers:
@@ -114,6 +115,12 @@ class Sequential(Trainer):
         layer.refuse_states()
         self.layers.append(layer)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments with which another model like this is made: of the same layers, however they came in."""
+        start = [] if self.given_input_shape is None else [Input(self.given_input_shape)]
+        config = {"layers": [*start, *self.layers], "seed": self.seed, "dtype": self.dtype}
+        return config if self.name is None else config | {"name": self.name}
+
     def connect(self, input_shape: Shape) -> Shape:
         """Build the layers for inputs of this shape, each on the output of the one before."""
         if not self.layers:
@@ -138,13 +145,15 @@ class Sequential(Trainer):
         """Return the output of the last layer, and which of its steps count."""
         self.need_weights("forward")
         self.check_input(x)
-        for layer in self.layers:
+        for place, layer in enumerate(self.layers):
             y, mask = layer.forward_with_mask(x, training, mask)
             if layer.output_shape is not None and tuple(y.shape[1:]) != layer.output_shape:
                 raise ShapeError(
                     f"{layer.label}: forward returned the shape {tuple(y.shape)}, but for inputs of shape "
                     f"{tuple(x.shape)} build promised (batch, *{layer.output_shape})."
                 )
+            for observe in self.observers:
+                observe(place, y)
             x = y
         return x, mask
 

@@ -105,7 +105,7 @@ def test_damaged_files_are_refused(name: str, tmp_path: Path) -> None:
     data, text = BAD[name]
     (tmp_path / "bad").write_bytes(data)
     refused(tmp_path / "bad", text)
-    with pytest.raises(ValueError, match=r"read_metadata: .*bad is not a whole file of weights"):
+    with pytest.raises(ValueError, match=r"read_metadata: .*bad is not a whole file of tinynn"):
         read_metadata(tmp_path / "bad")
 
 

@@ -7,7 +7,9 @@ from tinynn.callbacks.early_stopping import EarlyStopping
 from tinynn.callbacks.history import History
 from tinynn.callbacks.lambda_callback import LambdaCallback
 from tinynn.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
+from tinynn.callbacks.model_checkpoint import ModelCheckpoint
 from tinynn.callbacks.progress import ProgressBar, bar_over
+from tinynn.callbacks.tensorboard import TensorBoard
 from tinynn.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
@@ -19,8 +21,10 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "Logs",
+    "ModelCheckpoint",
     "ProgressBar",
     "ReduceLROnPlateau",
+    "TensorBoard",
     "TerminateOnNaN",
     "bar_over",
     "check_list",

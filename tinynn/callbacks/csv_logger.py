@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import warnings
 from collections.abc import Iterable
 from typing import IO, Any
 
 import numpy as np
 
 from tinynn.callbacks.base import Callback, Logs
+from tinynn.callbacks.files import writing
 
 
 class CSVLogger(Callback):
@@ -49,46 +52,93 @@ class CSVLogger(Callback):
     1,1.0,NA
     """
 
+    state_names = ("columns", "position")
+
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"CSVLogger: separator must be one character, got {separator!r}.")
         self.filename = os.fspath(filename)
         self.separator = separator
         self.append = append
-        self.file: IO[str] | None = None
+        self.file: IO[bytes] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the last training."""
         self.columns: list[str] = []
-        self.writer: Any = None
+        self.position = 0  # so many bytes of the file count
+        self.cut = False  # whether what follows them was cut off
+        self.checked = False  # whether the logs have been compared with the columns
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Open the file."""
+        """Open the file; what it holds stays until the first epoch begins, for `set_state` may want to go on in it."""
         self.close()
-        self.columns = []
-        self.writer = None
-        if self.append and os.path.exists(self.filename):
+        self.forget()
+        self.file = open(self.filename, "ab")  # noqa: SIM115
+        if self.append:
+            self.position = os.path.getsize(self.filename)
             with open(self.filename, newline="", encoding="utf-8") as file:
                 self.columns = next(csv.reader(file, delimiter=self.separator), [])
-        self.file = open(self.filename, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Cut off what does not count."""
+        self.cut_off()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write a line."""
         logs = logs or {}
-        assert self.file is not None
-        if self.writer is None:
-            new = not self.columns
-            if new:
-                self.columns = ["epoch", *columns_for(logs)]
+        new = not self.columns
+        if new:
+            self.columns = ["epoch", *columns_for(logs)]
+        if not self.checked:
             missing = [name for name in ("epoch", *sorted(logs)) if name not in self.columns]
             if missing:
                 raise ValueError(
                     f"CSVLogger: {self.filename} has the columns {', '.join(self.columns)}, and none for "
                     f"{', '.join(missing)}; append to a file of such a training, or start a new one."
                 )
-            self.writer = csv.writer(self.file, delimiter=self.separator)
-            if new:
-                self.writer.writerow(self.columns)
+            self.checked = True
         values = {**logs, "epoch": epoch}
-        self.writer.writerow([cell(values.get(name, "NA")) for name in self.columns])
-        self.file.flush()
+        row = [cell(values.get(name, "NA")) for name in self.columns]
+        self.write([self.columns, row] if new else [row])
+
+    def write(self, rows: list[list[Any]]) -> None:
+        """Write lines, so that they are in the file at once."""
+        self.cut_off()
+        text = io.StringIO(newline="")
+        csv.writer(text, delimiter=self.separator).writerows(rows)
+        data = text.getvalue().encode()
+        assert self.file is not None
+        with writing("CSVLogger", self.filename):
+            self.file.write(data)
+            self.file.flush()
+        self.position += len(data)
+
+    def cut_off(self) -> None:
+        """Cut off the lines of an older training, or those written after the checkpoint from which one is resumed."""
+        if not self.cut:
+            assert self.file is not None
+            self.file.truncate(self.position)
+            self.cut = True
+
+    def get_state(self) -> dict[str, Any]:
+        """Return how far the file counts, and bring it to the disk so far."""
+        if self.file is not None:
+            os.fsync(self.file.fileno())
+        return super().get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on in the file where the checkpoint was made; lines written after it will be written again."""
+        size = os.path.getsize(self.filename)
+        if size < state["position"]:
+            warnings.warn(
+                f"CSVLogger: {self.filename} has {size} bytes, and had {state['position']} when the checkpoint was "
+                "made: the lines of the epochs before it are missing; those that follow are written.",
+                stacklevel=2,
+            )
+            return
+        super().set_state(state)
+        self.cut_off()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Close the file."""

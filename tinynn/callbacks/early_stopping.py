@@ -66,6 +66,8 @@ class EarlyStopping(MonitorCallback):
     13
     """
 
+    state_names = ("best", "best_epoch", "best_weights", "stopped_epoch", "wait")
+
     def __init__(
         self,
         monitor: str = "val_loss",

@@ -28,6 +28,8 @@ class History(Callback):
     {'loss': [0.5]}
     """
 
+    state_names = ("epoch", "history")
+
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}

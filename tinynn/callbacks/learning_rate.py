@@ -65,6 +65,8 @@ class ReduceLROnPlateau(MonitorCallback):
     [0.5, 0.25]
     """
 
+    state_names = ("best", "cooldown_counter", "wait")
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -149,6 +151,8 @@ class LearningRateScheduler(Callback):
     >>> model.fit(x, x[:, :1], epochs=3, verbose=0, callbacks=[halve]).history["learning_rate"]
     [0.5, 0.25, 0.125]
     """
+
+    state_names = ()  # the rate is the optimizer's to remember
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         if not callable(schedule):

@@ -39,14 +39,18 @@ class MonitorCallback(Callback):
         self.direction = mode
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget the last training, and find out which way is better.
+        """Forget the last training, and find out which way is better."""
+        self.best = None
+        self.find_direction()
+
+    def find_direction(self) -> None:
+        """Find out which way is better.
 
         Raises
         ------
         ValueError
             If `mode` is "auto" and nobody knows: at once, not when the first epoch is over.
         """
-        self.best = None
         self.direction = self.mode
         if self.mode != "auto":
             return

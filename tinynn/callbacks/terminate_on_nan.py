@@ -44,6 +44,8 @@ class TerminateOnNaN(Callback):
     ([], False)
     """
 
+    state_names = ()
+
     def __init__(self, raise_error: bool = False) -> None:
         self.raise_error = raise_error
         self.error: Exception | None = None

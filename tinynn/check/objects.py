@@ -42,10 +42,9 @@ def as_layer(instance: Any) -> Layer:
     ['s']
     """
     kind = type(instance)
-    twin = copy.deepcopy(instance)
-    twin.__class__ = type(
-        kind.__name__, (kind, Layer), {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    )
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    twin: Any = object.__new__(type(kind.__name__, (kind, Layer), names))
+    vars(twin).update(copy.deepcopy(vars(instance)))
     for name, value in vars(twin).items():
         if isinstance(value, dict) and any(map(is_array, value.values())):
             raise FormError(

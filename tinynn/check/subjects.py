@@ -22,7 +22,8 @@ from tinynn.check.report import SourceLine
 from tinynn.check.rewrite import Function, SourceError, parse
 from tinynn.check.rewrite_passes import rewrite_backward, rewrite_forward
 from tinynn.check.trace import Trace, Unit, is_array
-from tinynn.layers.base import ActivationFunction, Layer
+from tinynn.layers.activation_function import ActivationFunction
+from tinynn.layers.base import Layer
 from tinynn.losses.base import Loss
 
 PLAIN = {object, Layer, ActivationFunction}  # classes without mathematics

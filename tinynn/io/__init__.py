@@ -4,6 +4,7 @@
 layer that is built. Nothing in a file is ever run as code.
 """
 
+from tinynn.io.model_file import load_model
 from tinynn.io.weights import load_weights, read_metadata, save_weights
 
-__all__ = ["load_weights", "read_metadata", "save_weights"]
+__all__ = ["load_model", "load_weights", "read_metadata", "save_weights"]

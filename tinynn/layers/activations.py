@@ -15,7 +15,7 @@ from typing import Any
 
 from tinynn.arguments import Shape, resolve
 from tinynn.backend import Array, array_module
-from tinynn.layers.base import ActivationFunction as ActivationFunction
+from tinynn.layers.activation_function import ActivationFunction as ActivationFunction
 from tinynn.layers.base import Layer
 from tinynn.layers.rectifiers import CELU, ELU, SELU, HardSigmoid, HardSwish, HardTanh, LeakyReLU, ReLU6
 from tinynn.layers.rectifiers import ReLU as ReLU

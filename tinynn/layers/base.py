@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from tinynn.arguments import Shape, check_shape
 from tinynn.backend import Array, array_module, to_host
+from tinynn.config import Configured
 from tinynn.initializers import Initializer
-from tinynn.kernels import Kept, can_fuse, fused_kernels
+from tinynn.kernels import Kept, can_fuse
 from tinynn.parameter import Parameter
 from tinynn.regularizers import Regularizer
 
@@ -33,7 +34,7 @@ def show_shape(shape: Sequence[int]) -> str:
     return "(batch" + "".join(f", {size}" for size in shape) + ("," if not shape else "") + ")"
 
 
-class Layer:
+class Layer(Configured):
     """A function with a hand-written derivative.
 
     One's own layer subclasses this and writes ``forward`` and ``backward``; a layer that learns also writes
@@ -89,6 +90,7 @@ class Layer:
     takes_integers = False  # True where x holds numbers of things and not values: token ids
     plain = False  # True: run the lines that are read in forward and backward where a fused kernel would run
     has_fused = False  # whether there are fused kernels; set by __init_subclass__
+    unfilled: Any = None  # called for zeros in place of the initializers, where a file will fill the weights
     activity_penalty: Any = None  # a number where forward adds one to the loss; backward adds its gradient
 
     def __init__(self, *, name: str | None = None, input_shape: Any = None) -> None:
@@ -216,7 +218,10 @@ class Layer:
         regularizer : Regularizer, optional
             A penalty that training adds to the loss.
         """
-        value = initializer(shape, self.random, self.dtype)
+        if self.unfilled is None:
+            value = initializer(shape, self.random, self.dtype)
+        else:
+            value = self.unfilled(shape, self.dtype)
         self.own_parameters.append(Parameter(self, name, value, trainable, regularizer))
 
     @property
@@ -264,6 +269,18 @@ class Layer:
             )
 
     # What others use ---------------------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments with which another layer like this is made; its name too, if it has one by now."""
+        config = super().get_config()
+        return config if self.name is None else config | {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return a layer made with these arguments, and of this name, even where the constructor takes none."""
+        layer = super().from_config({key: value for key, value in config.items() if key != "name"})
+        layer.name = config.get("name")
+        return layer
 
     def __call__(self, x: Array, training: bool = False, **others: Any) -> Any:
         """Return forward(x), building the layer at its first use and checking the shape of `x`.
@@ -453,48 +470,3 @@ class Layer:
         name = f" {self.name!r}" if self.name else ""
         shapes = "" if self.input_shape is None else f" {self.input_shape} -> {self.output_shape}"
         return f"<{type(self).__name__}{name}{shapes}>"
-
-
-class ActivationFunction(Layer):
-    """Base class of the activations: the output has the input's shape, and there is nothing to learn.
-
-    Attributes
-    ----------
-    kernel : str
-        The fused kernel that does what forward does; backward's has the same name with ``_backward``.
-    kernel_keeps : {"x", "y"}
-        What the backward kernel gets, beside dy.
-    """
-
-    kernel = ""
-    kernel_keeps = "x"
-
-    def kernel_numbers(self) -> tuple[Any, ...]:
-        """Return what both kernels get as well: the layer's settings."""
-        return ()
-
-    def forward_fused(self, x: Array, training: bool = False) -> Array:
-        """Do what forward does, in one pass over x."""
-        y: Array = getattr(fused_kernels(), self.kernel)(x, *self.kernel_numbers())
-        self.cache = Kept([x if self.kernel_keeps == "x" else y])
-        return y
-
-    def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
-        """Do what backward does, in one pass over dy and what was kept."""
-        [kept] = self.take_cache()
-        return getattr(fused_kernels(), f"{self.kernel}_backward")(dy, kept, *self.kernel_numbers())
-
-    def build(self, input_shape: Shape) -> Shape:
-        """Return the input's shape."""
-        return input_shape
-
-    def check_axis(self, axis: int, input_shape: Shape) -> None:
-        """Raise ShapeError unless `axis` is an axis of the input other than the batch axis."""
-        if not isinstance(axis, int | np.integer) or isinstance(axis, bool):
-            raise ValueError(f"{self.label}: axis must be a whole number, got {axis!r}.")
-        axes = len(input_shape) + 1
-        if not -axes <= axis < axes or axis % axes == 0:
-            raise ShapeError(
-                f"{self.label}: axis {axis} is none of the {axes - 1} axes after the batch axis of an input of "
-                f"shape {show_shape(input_shape)}."
-            )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.arguments import check_shape
+from tinynn.config import Configured
 
 
-class Input:
+class Input(Configured):
     """The shape of one sample, as the first entry of a model.
 
     It is a declaration, not a layer: it computes nothing and does not stand in ``model.layers``, as in Keras.

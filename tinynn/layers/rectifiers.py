@@ -16,7 +16,8 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number
 from tinynn.backend import Array, array_module
-from tinynn.layers.base import ActivationFunction, ShapeError, show_shape
+from tinynn.layers.activation_function import ActivationFunction
+from tinynn.layers.base import ShapeError, show_shape
 from tinynn.layers.hard import HardSigmoid as HardSigmoid
 from tinynn.layers.hard import HardSwish as HardSwish
 from tinynn.layers.hard import HardTanh as HardTanh

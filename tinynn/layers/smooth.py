@@ -14,7 +14,8 @@ from typing import Any
 
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
-from tinynn.layers.base import ActivationFunction, ShapeError, show_shape
+from tinynn.layers.activation_function import ActivationFunction
+from tinynn.layers.base import ShapeError, show_shape
 
 
 def sigmoid(x: Array) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array, array_module
+from tinynn.config import Configured
 from tinynn.layers.activations import ActivationFunction
 from tinynn.layers.base import Layer
 
@@ -18,7 +19,7 @@ TINY = 1e-30  # in place of 0 where something is divided by a sum that may be 0
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None)
 
 
-class Loss:
+class Loss(Configured):
     """Base class of the losses: a value for every row of predictions, and one number of all of them.
 
     ==========================  =====================================================================================

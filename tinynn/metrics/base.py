@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array, array_module
+from tinynn.config import Configured
 from tinynn.losses.base import spread
 
 
-class Metric:
+class Metric(Configured):
     """Base class of the metrics.
 
     One's own metric subclasses this and writes `reset_state`, which the constructor calls, `update_state` and `result`.

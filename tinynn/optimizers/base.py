@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from typing import Any
+
 from tinynn.arguments import check_count, check_number
 from tinynn.backend import Array, array_module
+from tinynn.config import Configured
 from tinynn.parameter import Arena
 from tinynn.schedules import LearningRateSchedule
 
@@ -13,7 +18,7 @@ TINY = 1e-30
 FLUSH_EVERY = 100
 
 
-class Optimizer:
+class Optimizer(Configured):
     """Base class of the optimizers.
 
     One's own optimizer subclasses this, names its memory in `slot_names` and writes `update`. A step clips the
@@ -136,12 +141,7 @@ class Optimizer:
             and the scratch vector.
         """
         if self.arena is None:
-            self.arena = arena
-            self.slots = self.make_slots(arena)
-            if self.use_ema:
-                self.slots["average"] = arena.new_slot()
-            self.scratch = arena.new_slot()
-            self.pieces = pieces_of(arena)
+            self.begin(arena)
         self.need_own(arena)
         if self.schedule is not None:
             self._rate = float(self.schedule(self.iterations))
@@ -156,6 +156,51 @@ class Optimizer:
         if self.iterations % FLUSH_EVERY == 0:
             for slot in self.slots.values():
                 slot *= abs(slot) >= TINY
+
+    def begin(self, arena: Arena) -> None:
+        """Make the slots and the scratch vector: what the first step does first."""
+        self.arena = arena
+        self.slots = self.make_slots(arena)
+        if self.use_ema:
+            self.slots["average"] = arena.new_slot()
+        self.scratch = arena.new_slot()
+        self.pieces = pieces_of(arena)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all that a training remembers here: to go on from it, give it to `set_state`."""
+        return {"iterations": self.iterations, "learning_rate": self.learning_rate, "slots": dict(self.slots)}
+
+    def set_state(self, arena: Arena, state: Mapping[str, Any]) -> None:
+        """Go on where another optimizer with the same settings stood.
+
+        Parameters
+        ----------
+        arena : Arena
+            The one to step from now on.
+        state : mapping
+            As `get_state` returns it. The slots are copied.
+
+        Raises
+        ------
+        ValueError
+            If it is not of an optimizer like this; nothing has been changed then.
+        """
+        who = type(self).__name__
+        iterations = check_count(state["iterations"], f"{who}: iterations", 0)
+        rate = check_number(state["learning_rate"], f"{who}: learning_rate", 0)
+        given = state["slots"]
+        twin = copy.copy(self)
+        if iterations or given:
+            twin.begin(arena)
+        expected = {name: tuple(slot.shape) for name, slot in twin.slots.items()}
+        shapes = {name: tuple(slot.shape) for name, slot in given.items()}
+        if shapes != expected:
+            raise ValueError(f"{who}: expected the slots {expected}, got {shapes}.")
+        for name, slot in given.items():
+            twin.slots[name][...] = arena.xp.asarray(slot, dtype=twin.slots[name].dtype)
+        twin.iterations = iterations
+        twin._rate = rate
+        vars(self).update(vars(twin))
 
     def make_slots(self, arena: Arena) -> dict[str, Array]:
         """Return the memory as it starts: zeros, a vector of the arena's size for each name in `slot_names`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.backend import Array, array_module
-from tinynn.layers.base import ActivationFunction
+from tinynn.layers.activation_function import ActivationFunction
 
 
 class ReLU(ActivationFunction):
