@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -212,6 +214,49 @@ def test_memory_maps_read_only_and_in_another_byte_order(tmp_path: Path) -> None
         elements = list(pipeline.iterate())
         assert all(element.dtype.isnative for element in elements)
         assert sorted(np.concatenate([element.ravel() for element in elements]).tolist()) == list(range(12))
+
+
+@pytest.mark.parity
+def test_arrays_in_a_file_of_hdf5_are_read_by_rows(tmp_path: Path) -> None:
+    """h5py comes with Keras."""
+    import h5py
+
+    x = np.arange(40).reshape(20, 2)
+    with h5py.File(tmp_path / "numbers.h5", "w") as file:
+        file["x"], file["y"] = x, x[:, 0].astype(">i2")
+        dataset = Dataset.from_arrays(file["x"], file["y"])
+        for pipeline in (dataset.batch(6), dataset.shuffle().batch(6), dataset.shuffle().repeat(2).batch(6), dataset):
+            for inputs, targets in pipeline.take(3):
+                np.testing.assert_array_equal(inputs[..., 0], targets)
+                assert targets.dtype == np.int16
+        whole = [y for _, batch in dataset.shuffle().batch(6) for y in batch.tolist()]
+        assert sorted(whole) == x[:, 0].tolist()
+        assert whole != x[:, 0].tolist()
+
+
+LARGE = """
+import resource, sys
+import numpy as np
+from tinynn.data import Dataset
+count = 2**18
+x = np.memmap(sys.argv[1], np.uint8, "r", shape=(count, 2**12))
+resource.setrlimit(resource.RLIMIT_DATA, (2**28, 2**28))
+try:
+    np.ones(2**28, np.uint8)
+except MemoryError:
+    print("limited")
+dataset = Dataset.from_arrays(x, np.arange(count)).shuffle().batch(256).map(lambda x, y: (x / np.float32(255), y))
+print(sum(x.shape[1] + y.max() // count for x, y in dataset.prefetch(2).take(100)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory that is written to")
+def test_a_memory_map_larger_than_the_memory(tmp_path: Path) -> None:
+    """A gigabyte of pictures, which takes no place on the disk, with 256 MiB for everything but the map."""
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**30)
+    run = subprocess.run([sys.executable, "-c", LARGE, tmp_path / "large"], capture_output=True, text=True, check=True)
+    assert run.stdout == f"limited\n{100 * 2**12}\n"
 
 
 def test_arrays_on_a_device_stay_there(fake_cupy: FakeCuPy) -> None:

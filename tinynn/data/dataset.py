@@ -9,6 +9,7 @@ from typing import Any
 from tinynn.arguments import check_count
 from tinynn.data import stages
 from tinynn.data.arrays import as_array, kind_of
+from tinynn.data.elements import StoredRows, is_stored
 from tinynn.data.prefetch import Prefetched
 from tinynn.data.samples import check_lengths
 
@@ -55,8 +56,8 @@ class Dataset:
         Parameters
         ----------
         x, y, sample_weight : array_like
-            Arrays of any kind `fit` takes, with one sample a row. Memory maps are not read until a row is wanted.
-            Without `y` the elements are the rows of x alone.
+            Arrays of any kind `fit` takes, with one sample a row. Memory maps, and arrays in files of h5py and zarr,
+            are not read until a row is wanted. Without `y` the elements are the rows of x alone.
 
         Raises
         ------
@@ -73,7 +74,11 @@ class Dataset:
         if y is None and sample_weight is not None:
             raise ValueError(f"{who}: sample_weight needs y, for it weighs the loss of each target.")
         given = {"x": x, "y": y, "sample_weight": sample_weight}
-        arrays = {name: as_array(array, who, name) for name, array in given.items() if array is not None}
+        arrays = {
+            name: StoredRows(array) if is_stored(array) else as_array(array, who, name)
+            for name, array in given.items()
+            if array is not None
+        }
         check_lengths(arrays, who)
         return cls(stages.Rows(*arrays.values()))
 
