@@ -88,6 +88,13 @@ def test_damaged_files_are_refused(name: str, tmp_path: Path) -> None:
     refused(tmp_path / "bad", message)
 
 
+def test_a_large_file_that_promises_more_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.write(header(1 << 30, 1 << 30))
+        file.truncate(1 << 32)  # takes no place on the disk
+    refused(tmp_path / "large", "and holds only 4,294,967,284")
+
+
 def test_many_zeros_in_few_bytes_are_read_where_they_are_honest(tmp_path: Path) -> None:
     path = tmp_path / "zeros"
     path.write_bytes(gzip.compress(header(1 << 22) + bytes(1 << 22)))
