@@ -12,7 +12,7 @@ from tinynn import data, losses, optimizers
 from tinynn import metrics as metric_kinds
 from tinynn.backend import Array, to_device, to_host
 from tinynn.data import Samples
-from tinynn.io.model_file import save_model
+from tinynn.io.model_file import describe, save_model
 from tinynn.layers.activations import Linear
 from tinynn.layers.base import Layer, ShapeError
 from tinynn.model import Model
@@ -174,7 +174,7 @@ class Compiled(Model):
         """
         self.need_weights("save")
         state = {"training": self.get_training_state()} if include_optimizer and self.optimizer is not None else None
-        save_model(self, path, state, "save")
+        save_model(self, path, describe(self, "save"), state, "save")
 
     def need_compiled(self, who: str) -> tuple[optimizers.Optimizer, losses.Loss]:
         """Return optimizer and loss, or say that compile must come first."""
@@ -277,9 +277,14 @@ class Compiled(Model):
             except ValueError as error:
                 raise ValueError(f"{who}: sample_weight: {error}") from None
             sample_weight = to_device(sample_weight, self.device)
-        if loss.target_kind == "float":
-            y = y.astype(self.dtype, copy=False)
         return Samples(to_device(x, self.device), to_device(y, self.device), sample_weight)
+
+    def cast_batch(self, batch: Samples) -> Samples:
+        """Return a batch of what `prepare` returned in the model's dtype: inputs and targets that are numbers."""
+        x, y, sample_weight = batch
+        if self.need_compiled("fit")[1].target_kind == "float":
+            y = y.astype(self.dtype, copy=False)
+        return Samples(self.cast(x), y, sample_weight)
 
 
 def weighted_name(name: str, taken: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,18 @@ class Scores:
             if mask is not None:
                 sample_weight = apply_mask(sample_weight, mask, "sum", y_pred.dtype)
             count(self.weighted, y_true, y_pred, sample_weight)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what was counted so far, as plain data and arrays; see `set_state`."""
+        self.result()
+        metrics = [metric.get_state() for metric in (*self.metrics, *self.weighted)]
+        return {"samples": self.samples, "total": self.total, "metrics": metrics}
+
+    def set_state(self, state: Mapping[str, Any], xp: Any) -> None:
+        """Go on counting from what `get_state` returned, of the same metrics, with the arrays of a library."""
+        self.samples, self.total = state["samples"], state["total"]
+        for metric, counted in zip((*self.metrics, *self.weighted), state["metrics"], strict=True):
+            metric.set_state(counted, xp)
 
     def result(self) -> dict[str, float]:
         """Return the mean loss and the metrics."""

@@ -11,7 +11,7 @@ One training step, which is all of it (`Trainer.train_step`)::
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,10 +22,12 @@ from tinynn.arguments import check_count
 from tinynn.backend import Array, generator, to_device, to_host
 from tinynn.callbacks import Callback, CallbackList, History, ProgressBar, bar_over, check_list
 from tinynn.compiled import Compiled, TrainedParts
-from tinynn.data import Samples
+from tinynn.data import ArraySource, IterableSource, Samples, Source
 from tinynn.interrupt import on_first_interrupt
-from tinynn.model import SHUFFLING, SPLITTING
+from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
+from tinynn.model import SPLITTING
 from tinynn.parameter import Arena
+from tinynn.run import Run
 from tinynn.scores import Scores
 
 
@@ -40,32 +42,42 @@ class Trainer(Compiled):
     def fit(
         self,
         x: Any,
-        y: Any,
-        batch_size: int = 32,
+        y: Any = None,
+        batch_size: int | None = None,
         epochs: int = 1,
         verbose: str | int = "auto",
         callbacks: Sequence[Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         class_weight: dict[int, float] | None = None,
         sample_weight: Any = None,
         *,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         check_finite: bool = False,
+        checkpoint_dir: Any = None,
+        checkpoint_freq: int | str = "epoch",
+        resume: bool = False,
     ) -> History:
         """Train on `x` and `y`.
 
         Ctrl-C ends the training after the batch at hand and returns the History so far: the model stays usable, and
         ``history.interrupted`` is True. A second Ctrl-C raises KeyboardInterrupt at once.
 
+        With `checkpoint_dir` a training that ends before its time, by a kill or a power failure, goes on where it
+        stood when it is started again with ``resume=True``: with the same weights, to the bit, as if it had never been
+        stopped, on the same machine with as many threads.
+
         Parameters
         ----------
-        x : array, shape (samples, ...)
-            Inputs. Any numbers; cast to the model's dtype batch by batch.
+        x : array, shape (samples, ...), or iterable of batches
+            Inputs. Any numbers; cast to the model's dtype batch by batch. Or instead of x, y and sample_weight their
+            batches, (x, y) or (x, y, sample_weight): a `tinynn.data.Dataset`, a generator, a DataLoader of PyTorch.
         y : array, shape (samples, ...)
             Targets, as the loss wants them.
-        batch_size : int, default 32
-            Samples a step; the last batch of an epoch may be smaller.
+        batch_size : int, optional
+            Samples a step, 32 by default; the last batch of an epoch may be smaller. Batches have their size already.
         epochs : int, default 1
             How often to go through the data.
         verbose : {"auto", 0, 1, 2}, default "auto"
@@ -75,62 +87,85 @@ class Trainer(Compiled):
         validation_split : float, default 0.0
             The part of the data to hold out for validation, drawn at random with the model's seed. (Keras takes the
             last samples, which is a trap where data are sorted.)
-        validation_data : tuple (x, y) or (x, y, sample_weight), optional
+        validation_data : tuple (x, y) or (x, y, sample_weight), or iterable of batches, optional
             Data to evaluate after each epoch; instead of `validation_split`.
         shuffle : bool, default True
-            Whether to take the samples in a new order in every epoch.
+            Whether to take the samples of arrays in a new order in every epoch. Batches keep their order; a Dataset has
+            its own ``shuffle``.
         class_weight : dict of int to float, optional
             How much each class counts in the loss of the training, ``{0: 1.0, 1: 5.0}``: a rare class counts more.
         sample_weight : array, shape (samples,) or (samples, steps), optional
             How much each sample counts in the loss, or each step of sequences. The loss is divided by the number of
             samples, not by the sum of the weights, so larger weights make larger steps, as in Keras. Metrics do not
             look at weights, but for those in compile's ``weighted_metrics``.
+        steps_per_epoch, validation_steps : int, optional
+            How many batches make an epoch, where batches are given; by default as many as there are.
         check_finite : bool, default False
             Whether to look after every step for NaN and infinity, and name the line where the first one arose; the
             weights are then those before that step. Slower, by a copy of the model at each step; see
             `tinynn.check.finite`.
+        checkpoint_dir : str or path-like, optional
+            A folder for checkpoints, made if it is not there; the two newest are kept.
+        checkpoint_freq : int or "epoch", default "epoch"
+            After how many batches a checkpoint is made, or after each epoch. One is made at the begin and after Ctrl-C
+            too.
+        resume : bool, default False
+            Whether to go on from the newest whole checkpoint in `checkpoint_dir`; if there is none the training starts
+            anew. Model, compile and data must be as they were; `epochs`, which counts from the very begin, may be more.
 
         Returns
         -------
         History
+            Of all epochs, those before a resume too.
 
         Raises
         ------
         ValueError
-            For data the model or the loss cannot take.
+            For data the model or the loss cannot take; with `resume`, for checkpoints of another training.
         RuntimeError
             If the model was not compiled.
+        OSError
+            If no checkpoint can be written when the training begins. Later that is a warning, and the training goes on.
         FloatingPointError
             If the loss becomes NaN or infinite; the message has the step and what to try, and with `check_finite` the
             line. With the callback `TerminateOnNaN` training ends there and the History is returned.
         """
         optimizer, _ = self.need_compiled("fit")
-        batch_size = check_count(batch_size, "fit: batch_size")
         epochs = check_count(epochs, "fit: epochs")
         if verbose not in ("auto", 0, 1, 2):
             raise ValueError(f"fit: verbose must be 'auto', 0, 1 or 2, got {verbose!r}.")
         others = check_list(callbacks)
-        samples = data.check_samples(x, y, sample_weight, "fit")
-        validation = self._validation(validation_split, validation_data)
-        if validation_split:
-            samples, validation = data.split(samples, validation_split, generator(self.seed, SPLITTING))
-        samples = self.prepare(samples, "fit", class_weight)
-        if validation is not None:
-            validation = self.prepare(validation, "fit: validation_data")
+        checkpoints = self._checkpoints(checkpoint_dir, checkpoint_freq, resume)
+        if validation_split and validation_data is not None:
+            raise ValueError("fit: give validation_split or validation_data, not both.")
+        source: Source = self._source(
+            x, y, sample_weight, 32 if batch_size is None else batch_size, steps_per_epoch, "fit", class_weight
+        )
+        if batch_size is not None and isinstance(source, IterableSource):
+            raise ValueError("fit: batch_size is for arrays; batches have their size already.")
+        validation: Source | None = None
+        if validation_data is not None:
+            validation = self._validation_source(validation_data, validation_steps)
+        elif validation_split:
+            source, validation = self._split(source, validation_split)
 
         history = self.history = History()
         bar = [ProgressBar(live=None if verbose in ("auto", 1) else False)] if verbose else []
         watchers = CallbackList([*bar, *others, history])
-        count = len(samples.x)
-        steps = math.ceil(count / batch_size)
         self.stop_training = False
+        scores = self.scores_for(source.first.y)
+        run = Run(self, source, validation, watchers, epochs, shuffle, check_finite, checkpoints, scores)
+        memories = run.find_checkpoint(tell=bool(verbose)) if resume else None
         try:
-            watchers.begin(self, {"epochs": epochs, "steps": steps, "samples": count, "verbose": int(verbose != 0)})
+            params = {"epochs": epochs, "steps": source.steps, "samples": source.samples, "verbose": int(verbose != 0)}
+            watchers.begin(self, params)
+            if memories is not None:
+                for sentence in watchers.set_states(memories):
+                    warnings.warn(f"fit: resume: {sentence}", CheckpointWarning, stacklevel=2)
+            elif checkpoints is not None:
+                run.save()
             with on_first_interrupt(self.stop_after_batch):
-                for epoch in range(epochs):
-                    if self.stop_training:
-                        break
-                    self._run_epoch(samples, epoch, batch_size, shuffle, watchers, validation, check_finite)
+                run.go()
         except FloatingPointError as error:
             if not watchers.not_finite(error):
                 raise
@@ -150,43 +185,6 @@ class Trainer(Compiled):
         self.stop_training = True
         if self.history is not None:
             self.history.interrupted = True
-
-    def _run_epoch(
-        self,
-        samples: Samples,
-        epoch: int,
-        batch_size: int,
-        shuffle: bool,
-        watchers: CallbackList,
-        validation: Samples | None,
-        check_finite: bool,
-    ) -> None:
-        """Train one epoch; a batch is the smallest thing that is done or not done."""
-        parts = self.trained_parts("fit")
-        train_step = self.checked_train_step if check_finite else self.train_step
-        scores = self.scores_for(samples.y)
-        count = len(samples.x)
-        watchers.epoch_begin(epoch)
-        order = None
-        if shuffle:
-            order = to_device(
-                generator(self.seed, SHUFFLING, parts.optimizer.iterations).permutation(count), self.device
-            )
-        for step, rows in enumerate(data.batches(count, batch_size, order)):
-            watchers.batch_begin(step)
-            x, y, sample_weight = samples.rows(rows)
-            where = f"epoch {epoch + 1}, batch {step + 1}"
-            train_step(parts, self.cast(x), y, scores, where, sample_weight)
-            watchers.batch_end(step, scores)
-            if self.stop_training:
-                break
-        if scores.samples < count and self.history is not None and self.history.interrupted:
-            return  # an epoch cut short by Ctrl-C is no epoch
-        logs = scores.result()
-        self.need_finite_weights(epoch)
-        if validation is not None:
-            logs |= {f"val_{name}": value for name, value in self._score(validation, 1024).items()}
-        watchers.epoch_end(epoch, logs)
 
     def train_step(
         self,
@@ -229,10 +227,10 @@ class Trainer(Compiled):
         """
         self.need_compiled("train_on_batch")
         samples = data.check_samples(x, y, sample_weight, "train_on_batch")
-        x, y, sample_weight = self.prepare(samples, "train_on_batch", class_weight)
+        x, y, sample_weight = self.cast_batch(self.prepare(samples, "train_on_batch", class_weight))
         scores = self.scores_for(y)
         parts = self.trained_parts("train_on_batch")
-        self.train_step(parts, self.cast(x), y, scores, "this batch", sample_weight)
+        self.train_step(parts, x, y, scores, "this batch", sample_weight)
         values = list(scores.result().values())
         return values if len(values) > 1 else values[0]
 
@@ -241,10 +239,12 @@ class Trainer(Compiled):
     def evaluate(
         self,
         x: Any,
-        y: Any,
-        batch_size: int = 1024,
+        y: Any = None,
+        batch_size: int | None = None,
         verbose: str | int = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
         *,
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
@@ -252,15 +252,19 @@ class Trainer(Compiled):
 
         Parameters
         ----------
-        x, y : array
+        x, y : array, or iterable of batches
             As for `fit`.
-        batch_size : int, default 1024
-            Samples at a time. It changes the speed, not the result, but where steps are masked: the loss of a batch is
-            the mean over the steps that count in it, as in Keras.
+        batch_size : int, optional
+            Samples at a time, 1024 by default. It changes the speed, not the result, but where steps are masked: the
+            loss of a batch is the mean over the steps that count in it, as in Keras.
         verbose : {"auto", 0, 1, 2}, default "auto"
             "auto" and 1 draw a bar on a terminal, which goes away at the end; 0 and 2 draw nothing.
         sample_weight : array, optional
             As for `fit`.
+        steps : int, optional
+            How many batches to take, where batches are given; by default all.
+        callbacks : sequence of Callback, optional
+            Their ``on_test_...`` are called.
         return_dict : bool, default False
             Whether to return names with the values.
 
@@ -270,39 +274,59 @@ class Trainer(Compiled):
             ``[loss, metric, ...]``, or the loss alone where there are no metrics.
         """
         self.need_compiled("evaluate")
-        batch_size = check_count(batch_size, "evaluate: batch_size")
-        samples = data.check_samples(x, y, sample_weight, "evaluate")
-        self.need_weights("evaluate")
-        scores = self._score(self.prepare(samples, "evaluate"), batch_size, verbose)
+        watchers = CallbackList(check_list(callbacks, "evaluate"), "evaluate")
+        self.need_weights("evaluate", None)
+        source: Source = self._source(
+            x, y, sample_weight, 1024 if batch_size is None else batch_size, steps, "evaluate"
+        )
+        watchers.attach(self, {"steps": source.steps, "samples": source.samples, "verbose": int(verbose != 0)})
+        scores = self.score(source, watchers, verbose)
         if return_dict:
             return scores
         values = list(scores.values())
         return values if len(values) > 1 else values[0]
 
-    def _score(self, samples: Samples, batch_size: int, verbose: str | int = 0) -> dict[str, float]:
+    def score(self, source: Source, watchers: CallbackList, verbose: str | int = 0) -> dict[str, float]:
         """Return loss and metrics of data that are checked and on the device already."""
-        scores = self.scores_for(samples.y)
+        scores = self.scores_for(source.first.y)
         parts = self.trained_parts("evaluate")
-        count = len(samples.x)
-        for rows in bar_over(data.batches(count, batch_size), count / batch_size, "evaluate", verbose):
-            x, y, sample_weight = samples.rows(rows)
-            z, mask = parts.forward(self.cast(x))
+        watchers.test_begin()
+        batches = bar_over(source.batches(0, 0, None), source.steps, "evaluate", verbose)
+        for step, batch in enumerate(batches):
+            watchers.test_batch_begin(step)
+            x, y, sample_weight = self.cast_batch(batch)
+            z, mask = parts.forward(x)
             L = parts.loss.forward(y, z, sample_weight, mask) + penalty(self.need_arena())
             scores.add(L, y, parts.predictions(z), None, sample_weight, mask)
+            watchers.test_batch_end(step, scores)
         parts.loss.cache = None
         self.forget()
-        return scores.result()
+        logs = scores.result()
+        watchers.test_end(logs)
+        return logs
 
-    def predict(self, x: Any, batch_size: int = 1024, verbose: str | int = "auto") -> Array:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | None = None,
+    ) -> Array:
         """Return the outputs for `x` as a NumPy array.
 
         Parameters
         ----------
-        x : array, shape (samples, ...)
-        batch_size : int, default 1024
-            Samples at a time. It changes the speed, not the result.
+        x : array, shape (samples, ...), or iterable of batches
+            Of batches that are tuples the first entry is taken.
+        batch_size : int, optional
+            Samples at a time, 1024 by default. It changes the speed, not the result.
         verbose : {"auto", 0, 1, 2}, default "auto"
             As for `evaluate`.
+        steps : int, optional
+            How many batches to take, where batches are given; by default all.
+        callbacks : sequence of Callback, optional
+            Their ``on_predict_...`` are called.
 
         Raises
         ------
@@ -310,31 +334,103 @@ class Trainer(Compiled):
             If the model has no weights yet.
         """
         self.need_weights("predict")
-        batch_size = check_count(batch_size, "predict: batch_size")
-        x = data.check_array(x, "predict", "x")
-        self.check_input(x)
-        self.check_values(x)
-        x = to_device(x, self.device)
+        watchers = CallbackList(check_list(callbacks, "predict"), "predict")
+        source = self._inputs(x, 1024 if batch_size is None else batch_size, steps)
+        watchers.attach(self, {"steps": source.steps, "samples": source.samples, "verbose": int(verbose != 0)})
+        watchers.predict_begin()
         outputs = []
-        for rows in bar_over(data.batches(len(x), batch_size), len(x) / batch_size, "predict", verbose):
-            outputs.append(to_host(self.forward(self.cast(x[rows]))))
+        batches = bar_over(source.batches(0, 0, None), source.steps, "predict", verbose)
+        for step, batch in enumerate(batches):
+            watchers.predict_batch_begin(step)
+            outputs.append(to_host(self.forward(self.cast(batch.x))))
+            watchers.predict_batch_end(step, outputs[-1])
         self.forget()
+        watchers.predict_end()
         return np.concatenate(outputs)
 
-    # Checking ----------------------------------------------------------------------------------------------------
+    # What is gone through ----------------------------------------------------------------------------------------
 
-    def _validation(self, part: float, given: Any) -> Samples | None:
+    def _source(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int,
+        steps: int | None,
+        who: str,
+        class_weight: dict[int, float] | None = None,
+    ) -> Source:
+        """Return what was given to train or evaluate on, checked."""
+        steps_name = "steps_per_epoch" if who == "fit" else "steps"
+        if y is None and data.is_batches(x):
+            if sample_weight is not None:
+                raise ValueError(
+                    f"{who}: with batches the sample weights are their third entry, (x, y, sample_weight)."
+                )
+            steps = None if steps is None else check_count(steps, f"{who}: {steps_name}")
+
+            def ready(batch: Any) -> Samples:
+                return self.prepare(data.batch_samples(batch, who), who, class_weight)
+
+            return IterableSource(x, ready, steps, who)
+        if steps is not None:
+            raise ValueError(f"{who}: {steps_name} is for batches; arrays are gone through to their end.")
+        if y is None:
+            raise ValueError(f"{who}: y is missing: give the targets of x, or an iterable of batches (x, y).")
+        batch_size = check_count(batch_size, f"{who}: batch_size")
+        samples = data.check_samples(x, y, sample_weight, who)
+        return ArraySource(self.prepare(samples, who, class_weight), batch_size, device=self.device)
+
+    def _validation_source(self, given: Any, steps: int | None) -> Source:
         """Return the validation data that were given, checked."""
-        if given is None:
-            return None
-        if part:
-            raise ValueError("fit: give validation_split or validation_data, not both.")
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-            got = f"{len(given)} entries" if isinstance(given, tuple | list) else type(given).__name__
+        who = "fit: validation_data"
+        if isinstance(given, tuple | list) and not data.is_batches(given):
+            if len(given) not in (2, 3):
+                raise ValueError(
+                    f"{who} must be a tuple (x, y), got {len(given)} entries. A third entry may be the sample weights."
+                )
+            return self._source(given[0], given[1], given[2] if len(given) == 3 else None, 1024, steps, who)
+        if not data.is_batches(given):
             raise ValueError(
-                f"fit: validation_data must be a tuple (x, y), got {got}. A third entry may be the sample weights."
+                f"{who} must be a tuple (x, y), got {type(given).__name__}. A third entry may be the sample weights."
             )
-        return data.check_samples(given[0], given[1], given[2] if len(given) == 3 else None, "fit: validation_data")
+        return self._source(given, None, None, 1024, steps, who)
+
+    def _split(self, source: Source, part: float) -> tuple[Source, Source]:
+        """Hold out a random part of arrays for validation."""
+        if not isinstance(source, ArraySource):
+            raise ValueError("fit: validation_split is for arrays; with batches give validation_data.")
+        training, held_out = data.split(source.count, part, generator(self.seed, SPLITTING))
+        return (
+            ArraySource(source.first, source.batch_size, training, self.device),
+            ArraySource(source.first, 1024, held_out, self.device),
+        )
+
+    def _inputs(self, x: Any, batch_size: int, steps: int | None) -> Source:
+        """Return what was given to predict, checked."""
+
+        def ready(batch: Any) -> Samples:
+            inputs = data.check_array(batch[0] if isinstance(batch, tuple) else batch, "predict", "x")
+            self.check_input(inputs)
+            self.check_values(inputs)
+            inputs = to_device(inputs, self.device)
+            return Samples(inputs, inputs)
+
+        if data.is_batches(x) and not isinstance(x, list | tuple):
+            return IterableSource(x, ready, steps, "predict")
+        if steps is not None:
+            raise ValueError("predict: steps is for batches; arrays are gone through to their end.")
+        return ArraySource(ready(x), check_count(batch_size, "predict: batch_size"))
+
+    def _checkpoints(self, folder: Any, freq: int | str, resume: bool) -> Checkpoints | None:
+        """Return where checkpoints go, None if nobody wants any."""
+        if folder is not None:
+            return Checkpoints(folder, freq, resume)
+        if resume:
+            raise ValueError("fit: resume=True needs checkpoint_dir, the folder with the checkpoints to go on from.")
+        if freq != "epoch":
+            raise ValueError("fit: checkpoint_freq needs checkpoint_dir, a folder for the checkpoints.")
+        return None
 
     def need_finite_weights(self, epoch: int) -> None:
         """Raise FloatingPointError if an epoch's last step spoilt the weights, which no later loss would tell."""

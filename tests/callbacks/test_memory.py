@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,45 @@ def test_settings_are_those_of_the_constructor() -> None:
         assert callback.get_state() == {}
 
 
+@pytest.mark.parametrize(("patience", "epochs"), [(2, [0, 1, 2]), (3, [0, 1, 2, 3])])
+def test_one_that_was_stopped_stays_stopped_unless_the_patience_grew(patience: int, epochs: list[int]) -> None:
+    """Killed after the last epoch, before the best weights came back."""
+
+    def train(patience: int, first: int, state: Any = None) -> tuple[list[int], EarlyStopping, Any]:
+        model, stop = regression(), EarlyStopping(patience=patience, restore_best_weights=True)
+        stop.model = model
+        stop.on_train_begin({})
+        done = list(range(first))
+        if state is not None:
+            stop.set_state(stored(state))
+        for epoch in range(first, 5):
+            if model.stop_training:
+                break
+            model.set_weights([np.full((4, 1), epoch), np.zeros(1)])
+            stop.on_epoch_end(epoch, {"val_loss": 1.0 + epoch})
+            done.append(epoch)
+        return done, stop, model
+
+    done, killed, _ = train(2, 0)
+    assert done == [0, 1, 2]
+    done, stop, model = train(patience, 3, killed.get_state())
+    assert done == epochs
+    assert stop.stopped_epoch == done[-1]
+    stop.on_train_end({})
+    assert (model.get_weights()[0] == 0).all()
+
+
+def test_more_patience_goes_on_with_a_training_that_was_stopped(tmp_path: Path) -> None:
+    x = np.ones((8, 4))
+
+    def train(patience: int) -> list[int]:
+        stop = EarlyStopping("loss", min_delta=99, patience=patience)  # nothing is ever better
+        options: Any = {"verbose": 0, "checkpoint_dir": tmp_path, "resume": True}
+        return regression().fit(x, x[:, :1], epochs=9, callbacks=[stop], **options).epoch
+
+    assert [len(train(patience)) for patience in (2, 2, 1, 4)] == [3, 3, 3, 5]
+
+
 def test_history_goes_on() -> None:
     history = History()
     history.on_epoch_end(0, {"loss": 0.5})
@@ -175,6 +215,7 @@ def test_the_resumed_file_has_the_lines_of_one_training(tmp_path: Path, append: 
         file.write("4,0.3")  # and half a line, then the kill
     again = begin(path, append=append)
     again.set_state(state)
+    assert path.stat().st_size == state["position"]  # at once: there may be no epoch left to run
     log(again, *range(checkpoint, 4))
     again.on_train_end({})
     logger.close()
@@ -234,4 +275,4 @@ def test_an_epoch_that_is_resumed_begins_for_the_bars_alone(capsys: pytest.Captu
     watchers.epoch_end(3, {"loss": 0.5})
     watchers.epoch_begin(4)
     assert begun == [4]
-    assert capsys.readouterr().out.startswith("Epoch 4/5 - 0.0s - loss: 0.5000")
+    assert re.fullmatch(r"Epoch 4/5 - [\d.]+s - loss: 0\.5000\n", capsys.readouterr().out)

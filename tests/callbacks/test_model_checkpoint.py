@@ -189,6 +189,8 @@ def test_a_name_that_only_another_callback_could_bring(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"asks for 'mine', and there are only loss, mae, epoch\."),
     ):
         train([weights(path)])
+    with pytest.raises(ValueError, match=r"asks for 'val_mae', and .* epoch\. Names with 'val_' need validation data"):
+        train([weights(tmp_path / "{val_mae}")])
     with pytest.raises(ValueError, match=r"no 'val_loss' in the logs .* validation_split=0\.1"):
         train([weights(tmp_path / "a", save_best_only=True)])
     assert len(os.listdir(tmp_path)) == 1

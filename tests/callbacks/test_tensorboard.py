@@ -359,6 +359,12 @@ def test_bad_arguments(settings: dict[str, Any], message: str) -> None:
         TensorBoard(**settings)
 
 
+@pytest.mark.parametrize("log_dir", [None, 5, ""])
+def test_what_is_no_folder(log_dir: Any) -> None:
+    with pytest.raises(TypeError, match="TensorBoard: log_dir must be the name of a folder, got"):
+        TensorBoard(log_dir)
+
+
 def test_a_folder_that_cannot_be_made_and_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"TensorBoard: could not make the folder .*file.logs \(Not a directory\)"):

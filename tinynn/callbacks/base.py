@@ -28,8 +28,8 @@ class Callback:
         ``epochs``, ``steps`` (batches an epoch; None where nobody knows), ``samples`` (likewise) and ``verbose``.
     state_names : tuple of str or None
         Of the class: the attributes that a checkpoint holds. None, the default, is all that it can hold. The callbacks
-        of tinynn name theirs: a subclass that remembers more
-        says ``state_names = (*EarlyStopping.state_names, "more")``.
+        of tinynn name theirs; a subclass of one that remembers more names them all,
+        ``state_names = (*EarlyStopping.state_names, "more")``.
 
     Examples
     --------
@@ -116,8 +116,8 @@ class Callback:
             The attributes in `state_names`. Where that is None: all that are None, bool, int, float, str, NumPy
             arrays and scalars, or lists, tuples and dicts (keys of str) of these; not `model` and `params`, and not
             what is of another kind, such as functions, files, sets and CuPy arrays. Settings from the constructor are
-            among them, and the resumed training has those of the checkpoint; name in `state_names` what changes
-            during a training, and they are the constructor's.
+            among them, and the resumed training has those of the checkpoint; so are large arrays that never change,
+            which every checkpoint writes anew. Who names in `state_names` what changes in a training keeps that alone.
 
         Examples
         --------

@@ -74,7 +74,8 @@ class CSVLogger(Callback):
         """Open the file; what it holds stays until the first epoch begins, for `set_state` may want to go on in it."""
         self.close()
         self.forget()
-        self.file = open(self.filename, "ab")  # noqa: SIM115
+        with writing("CSVLogger", self.filename):
+            self.file = open(self.filename, "ab")  # noqa: SIM115
         if self.append:
             self.position = os.path.getsize(self.filename)
             with open(self.filename, newline="", encoding="utf-8") as file:
@@ -134,7 +135,7 @@ class CSVLogger(Callback):
             warnings.warn(
                 f"CSVLogger: {self.filename} has {size} bytes, and had {state['position']} when the checkpoint was "
                 "made: the lines of the epochs before it are missing; those that follow are written.",
-                stacklevel=2,
+                stacklevel=4,
             )
             return
         super().set_state(state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinynn.arguments import check_count, check_number
 from tinynn.backend import Array
 from tinynn.callbacks.base import Logs
@@ -131,3 +133,11 @@ class EarlyStopping(MonitorCallback):
             if self.verbose:
                 print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Remember; a training that this has stopped stays so, unless the patience has grown since then."""
+        super().set_state(state)
+        if self.stopped_epoch > 0:
+            self.model.stop_training = self.wait >= self.patience
+            if not self.model.stop_training:
+                self.stopped_epoch = 0

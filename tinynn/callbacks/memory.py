@@ -12,7 +12,7 @@ class NotPlain(TypeError):
 
 
 def plain(value: Any) -> Any:
-    """Return a copy of a value as a checkpoint can hold it; NumPy's scalars become arrays without axes.
+    """Return a copy of a value as a checkpoint can hold it; NumPy's scalars become arrays without axes, or float.
 
     Raises
     ------
@@ -32,6 +32,8 @@ def plain(value: Any) -> Any:
     kind = type(value)
     if value is None or kind in (bool, int, float, str):
         return value
+    if kind is np.float64:  # what many write into the logs; Python's float is the same number
+        return float(value)
     if (kind is np.ndarray or isinstance(value, np.generic)) and value.dtype.kind in "biuf" and value.itemsize <= 8:
         return np.array(value)
     if kind in (list, tuple):

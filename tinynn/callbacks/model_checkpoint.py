@@ -13,7 +13,7 @@ from typing import Any
 from tinynn.arguments import check_count, check_number
 from tinynn.callbacks.base import Logs
 from tinynn.callbacks.files import make_folder
-from tinynn.callbacks.monitor import MonitorCallback
+from tinynn.callbacks.monitor import MonitorCallback, advice_for
 from tinynn.io.atomic import path_of
 
 
@@ -71,10 +71,11 @@ class ModelCheckpoint(MonitorCallback):
     >>> model = tinynn.Sequential([tinynn.Dense(1)], seed=0)
     >>> model.compile(tinynn.SGD(0.5), "mse")
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "weights", "{epoch:02d}-{loss:.1f}.safetensors")
-    ...     _ = model.fit(x, 2 * x, epochs=2, verbose=0, callbacks=[ModelCheckpoint(path, save_weights_only=True)])
-    ...     sorted(os.listdir(os.path.join(folder, "weights")))
-    ['01-2.2.safetensors', '02-0.9.safetensors']
+    ...     path = os.path.join(folder, "models", "{epoch:02d}-{loss:.1f}.tinynn")
+    ...     _ = model.fit(x, 2 * x, epochs=2, verbose=0, callbacks=[ModelCheckpoint(path)])
+    ...     sorted(os.listdir(os.path.join(folder, "models")))
+    ...     again = tinynn.load_model(os.path.join(folder, "models", "02-0.9.tinynn"))
+    ['01-2.2.tinynn', '02-0.9.tinynn']
     """
 
     state_names = ("batches", "best", "epoch")
@@ -128,7 +129,7 @@ class ModelCheckpoint(MonitorCallback):
             warnings.warn(
                 f"ModelCheckpoint: filepath {self.filepath!r} asks for {', '.join(strangers)}; the logs have "
                 f"{', '.join(names)}. If no other callback puts it there, saving will fail.",
-                stacklevel=2,
+                stacklevel=4,
             )
         else:
             self.path_for(0, 0, dict.fromkeys(names, 0.5))
@@ -178,8 +179,10 @@ class ModelCheckpoint(MonitorCallback):
         else:
             self.say(epoch, f"saving model to {path}")
         make_folder(os.path.dirname(path), "ModelCheckpoint")
-        write = getattr(self.model, "save_weights" if self.save_weights_only else "save")
-        write(path)
+        if self.save_weights_only:
+            self.model.save_weights(path)
+        else:
+            self.model.save(path)
         self.say(epoch, f"finished saving model to {path}")
 
     def say(self, epoch: int, what: str) -> None:
@@ -196,6 +199,7 @@ class ModelCheckpoint(MonitorCallback):
             missing, names = error.args[0], ", ".join(values)
             raise ValueError(
                 f"ModelCheckpoint: filepath {self.filepath!r} asks for {missing!r}, and there are only {names}."
+                f"{advice_for(missing, logs)}"
             ) from None
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"ModelCheckpoint: filepath {self.filepath!r} cannot be filled: {error}.") from None

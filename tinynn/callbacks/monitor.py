@@ -74,12 +74,9 @@ class MonitorCallback(Callback):
         """
         logs = logs or {}
         if self.monitor not in logs:
-            advice = ""
-            if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
-                advice = " Names with 'val_' need validation data: fit(..., validation_split=0.1) or validation_data."
             raise ValueError(
                 f"{type(self).__name__}: there is no {self.monitor!r} in the logs to monitor; they have "
-                f"{', '.join(logs) or 'nothing'}.{advice}"
+                f"{', '.join(logs) or 'nothing'}.{advice_for(self.monitor, logs)}"
             )
         return logs[self.monitor]
 
@@ -95,3 +92,16 @@ class MonitorCallback(Callback):
         if self.direction == "max":
             return value - self.min_delta > reference
         return value + self.min_delta < reference
+
+
+def advice_for(name: str, logs: Logs) -> str:
+    """Return what to do about a name that the logs have not, as a sentence to follow another; or nothing.
+
+    Examples
+    --------
+    >>> advice_for("val_loss", {"loss": 0.5})
+    " Names with 'val_' need validation data: fit(..., validation_split=0.1) or validation_data."
+    """
+    if name.startswith("val_") and not any(known.startswith("val_") for known in logs):
+        return " Names with 'val_' need validation data: fit(..., validation_split=0.1) or validation_data."
+    return ""

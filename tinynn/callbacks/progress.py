@@ -44,8 +44,10 @@ class ProgressBar(Callback):
     state_names = ()
 
     def __init__(self, live: bool | None = None, interval: float = 0.1, names: Sequence[str] | None = None) -> None:
-        if isinstance(names, str):
-            raise TypeError(f"ProgressBar: names must be a list, such as [{names!r}].")
+        if names is not None and (isinstance(names, str) or not all_names(names)):
+            raise TypeError(
+                f"ProgressBar: names must be a list of names in the logs, such as ['loss'], got {names!r:.60}."
+            )
         self.live = on_terminal() if live is None else live
         self.interval = check_number(interval, "ProgressBar: interval", 0)
         self.names = names
@@ -135,6 +137,11 @@ def shown_logs(logs: Logs | None, names: Sequence[str] | None = None) -> list[st
         elif name in found:
             shown.append(f"{name}: {value}")
     return shown
+
+
+def all_names(names: Any) -> bool:
+    """Whether these are names, one after another."""
+    return isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
 
 
 def on_terminal() -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import secrets
-import socket
 import time
 import warnings
 from collections.abc import Iterator
@@ -16,7 +16,6 @@ from tinynn.backend import Array, array_module
 from tinynn.callbacks.base import Callback, Logs
 from tinynn.callbacks.event_file import EventFile, histogram, need_tensorboardx
 from tinynn.callbacks.files import make_folder
-from tinynn.io.atomic import path_of
 from tinynn.layers.base import Layer
 
 RUNS = ("train", "validation")
@@ -88,7 +87,9 @@ class TensorBoard(Callback):
         update_freq: str | int = "epoch",
     ) -> None:
         need_tensorboardx()
-        self.log_dir = path_of(log_dir, "TensorBoard")
+        if not isinstance(log_dir, str | os.PathLike) or not os.fspath(log_dir):
+            raise TypeError(f"TensorBoard: log_dir must be the name of a folder, got {log_dir!r:.60}.")
+        self.log_dir = os.fsdecode(log_dir)
         self.histogram_freq = check_count(histogram_freq, "TensorBoard: histogram_freq", 0)
         self.write_steps_per_second = write_steps_per_second
         if update_freq == "batch":
@@ -110,7 +111,7 @@ class TensorBoard(Callback):
         self.before: Array | None = None  # the weights before that step, while it is done
         self.activations: dict[str, Any] = {}
         self.observed: list[tuple[Any, Any]] = []  # every Sequential with what it calls
-        self.name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{secrets.token_hex(4)}"
+        self.name = f"events.out.tfevents.{time.time():010.0f}.{platform.node()}.{secrets.token_hex(4)}"
 
     # When to do what ---------------------------------------------------------------------------------------------
 
@@ -126,6 +127,7 @@ class TensorBoard(Callback):
         """Keep the number of the epoch."""
         self.epoch = epoch
         self.looked = False
+        self.look_away()
         self.start_clock()
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
@@ -274,7 +276,7 @@ class TensorBoard(Callback):
             warnings.warn(
                 f"TensorBoard: {' and '.join(missing)} that it had when the checkpoint was made; what was written "
                 "before is missing, what follows is written to new files.",
-                stacklevel=2,
+                stacklevel=4,
             )
             self.close()
             self.name = new_name

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.data.arrays import check_array, native
+from tinynn.data.arrays import check_array, kind_of, native
 
 
 class Samples(NamedTuple):
@@ -73,12 +73,29 @@ def check_lengths(arrays: Mapping[str, Any], who: str) -> None:
             )
 
 
-def split(samples: Samples, part: float, rng: np.random.Generator) -> tuple[Samples, Samples]:
+def batch_samples(batch: Any, who: str) -> Samples:
+    """Return a batch that a user's iterable gave as arrays, or say what is wrong with it.
+
+    Examples
+    --------
+    >>> batch_samples(np.ones(3), "fit")
+    Traceback (most recent call last):
+    ...
+    ValueError: fit: each batch must be a tuple (x, y) or (x, y, sample_weight), got numpy.ndarray.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+        got = f"{len(batch)} entries" if isinstance(batch, tuple | list) else kind_of(batch)
+        raise ValueError(f"{who}: each batch must be a tuple (x, y) or (x, y, sample_weight), got {got}.")
+    return check_samples(batch[0], batch[1], batch[2] if len(batch) == 3 else None, who)
+
+
+def split(size: int, part: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Split off a random part for validation.
 
     Parameters
     ----------
-    samples : Samples
+    size : int
+        How many samples there are.
     part : float
         Between 0 and 1: how much goes to validation.
     rng : numpy.random.Generator
@@ -86,7 +103,8 @@ def split(samples: Samples, part: float, rng: np.random.Generator) -> tuple[Samp
 
     Returns
     -------
-    training, validation : Samples
+    training, validation : array of int
+        The rows of each, in order.
 
     Raises
     ------
@@ -95,14 +113,12 @@ def split(samples: Samples, part: float, rng: np.random.Generator) -> tuple[Samp
 
     Examples
     --------
-    >>> x = np.arange(10.0)
-    >>> training, validation = split(Samples(x, x), 0.2, np.random.default_rng(0))
-    >>> len(training.x), len(validation.x)
+    >>> training, validation = split(10, 0.2, np.random.default_rng(0))
+    >>> len(training), len(validation)
     (8, 2)
     """
     if not isinstance(part, int | float | np.floating) or not 0 < part < 1:
         raise ValueError(f"fit: validation_split must lie between 0 and 1, got {part!r}.")
-    size = len(samples.x)
     count = round(size * part)
     if count in (0, size):
         raise ValueError(
@@ -110,7 +126,7 @@ def split(samples: Samples, part: float, rng: np.random.Generator) -> tuple[Samp
             "validate; give more samples or another part."
         )
     order = rng.permutation(size)
-    return samples.rows(np.sort(order[count:])), samples.rows(np.sort(order[:count]))
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def batches(count: int, batch_size: int, order: Array | None = None) -> Iterator[Any]:

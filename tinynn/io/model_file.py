@@ -27,31 +27,42 @@ if TYPE_CHECKING:
 WHAT = "file of a model"
 
 
-def save_model(model: Compiled, path: Any, state: Any, who: str) -> None:
+def describe(model: Compiled, who: str) -> dict[str, Any]:
+    """Return what a model is made of and how it was compiled, as plain data.
+
+    Raises
+    ------
+    TypeError
+        If a layer was made with something that is no plain data, such as a function; the message says which.
+    """
+    try:
+        return {
+            "model": to_plain(model, "the model"),
+            "input_shape": list(model.input_shape or ()),
+            "compiled": to_plain(model.get_compile_config(), "compile"),
+        }
+    except TypeError as error:
+        raise TypeError(f"{model.label}: {who}: {error}") from None
+
+
+def save_model(model: Compiled, path: Any, described: dict[str, Any], state: Any, who: str) -> None:
     """Write a model to a file; see `Compiled.save`.
 
     Parameters
     ----------
-    model : Trainer
+    model : Compiled
         It must be built.
     path : str or path-like
+    described : dict
+        As `describe` returns it.
     state : object
         Where its training stands: plain data and arrays; None to leave it out.
     who : str
         Who writes, for the messages: ``"save"``.
     """
-    label = f"{model.label}: {who}"
     arrays = {name: to_host(parameter.value) for name, parameter in parameters_by_name(model, who).items()}
-    try:
-        document = {
-            "model": to_plain(model, "the model"),
-            "input_shape": list(model.input_shape or ()),
-            "compiled": to_plain(model.get_compile_config(), "compile"),
-            "state": to_plain(state, "state", arrays),
-        }
-    except TypeError as error:
-        raise TypeError(f"{label}: {error}") from None
-    write_file(path, arrays, about(model), document, label)
+    document = described | {"state": to_plain(state, "state", arrays)}
+    write_file(path, arrays, about(model), document, f"{model.label}: {who}")
 
 
 def load_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,18 @@ class Metric(Configured):
     def result(self) -> float:
         """Return the metric of everything counted so far."""
         raise TypeError(f"{type(self).__name__} needs a method result(self)")
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what was counted so far: the attributes that are numbers, texts or arrays."""
+        kinds = bool | int | float | str | np.generic
+        return {
+            name: value for name, value in vars(self).items() if isinstance(value, kinds) or hasattr(value, "dtype")
+        }
+
+    def set_state(self, state: Mapping[str, Any], xp: Any) -> None:
+        """Go on counting from what `get_state` returned, with the arrays of a library."""
+        for name, value in state.items():
+            setattr(self, name, xp.asarray(value) if hasattr(value, "dtype") else value)
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Any = None) -> float:
         """Return the metric of one batch by itself."""

@@ -44,14 +44,19 @@ class Optimizer(Configured):
         How much of the average stays at each step; the first step's values start it.
     ema_overwrite_frequency : int, optional
         The average takes the place of the values after every so many steps too.
+    gradient_accumulation_steps : int, optional
+        The gradients of so many batches, 2 at least, are averaged, and make one step: as one batch would that holds
+        all their samples, and which need not fit into the memory. A last batch that is smaller counts as the others.
 
     Attributes
     ----------
     iterations : int
         How many steps were made; in `update`, the number of this step, from 1.
+    waiting : int
+        How many batches' gradients wait for their step, with `gradient_accumulation_steps`.
     slots : dict of array
-        The memory, a vector for each name in `slot_names`, and with `use_ema` the ``"average"``. All of it: who copies
-        these and `iterations` can go on from here.
+        The memory, a vector for each name in `slot_names`, with `use_ema` the ``"average"``, and the ``"accumulated"``
+        gradients.
     pieces : list of slice
         Where each parameter lies in the flat vectors, for a formula that is not the same for all numbers.
 
@@ -79,6 +84,7 @@ class Optimizer(Configured):
         use_ema: bool = False,
         ema_momentum: float = 0.99,
         ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
     ) -> None:
         who = type(self).__name__
         self.learning_rate = learning_rate
@@ -99,7 +105,11 @@ class Optimizer(Configured):
                 raise ValueError(
                     f"{who}: ema_overwrite_frequency needs an average to overwrite with; set use_ema=True."
                 )
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        if gradient_accumulation_steps is not None:
+            check_count(gradient_accumulation_steps, f"{who}: gradient_accumulation_steps", 2)
         self.iterations = 0
+        self.waiting = 0
         self.slots: dict[str, Array] = {}
         self.arena: Arena | None = None
         self.pieces = [slice(None)]
@@ -143,6 +153,8 @@ class Optimizer(Configured):
         if self.arena is None:
             self.begin(arena)
         self.need_own(arena)
+        if self.gradient_accumulation_steps is not None and not self.accumulate(arena):
+            return
         if self.schedule is not None:
             self._rate = float(self.schedule(self.iterations))
         self.iterations += 1
@@ -163,12 +175,31 @@ class Optimizer(Configured):
         self.slots = self.make_slots(arena)
         if self.use_ema:
             self.slots["average"] = arena.new_slot()
+        if self.gradient_accumulation_steps is not None:
+            self.slots["accumulated"] = arena.new_slot()
         self.scratch = arena.new_slot()
         self.pieces = pieces_of(arena)
 
+    def accumulate(self, arena: Arena) -> bool:
+        """Add a batch's gradients to those that wait, and whether they are enough: then make it their mean."""
+        G = self.slots["accumulated"]
+        G += arena.grads
+        self.waiting += 1
+        if self.waiting < (self.gradient_accumulation_steps or 1):
+            return False
+        arena.xp.multiply(G, 1 / self.waiting, out=arena.grads)
+        G[...] = 0
+        self.waiting = 0
+        return True
+
     def get_state(self) -> dict[str, Any]:
         """Return all that a training remembers here: to go on from it, give it to `set_state`."""
-        return {"iterations": self.iterations, "learning_rate": self.learning_rate, "slots": dict(self.slots)}
+        return {
+            "iterations": self.iterations,
+            "waiting": self.waiting,
+            "learning_rate": self.learning_rate,
+            "slots": dict(self.slots),
+        }
 
     def set_state(self, arena: Arena, state: Mapping[str, Any]) -> None:
         """Go on where another optimizer with the same settings stood.
@@ -187,6 +218,7 @@ class Optimizer(Configured):
         """
         who = type(self).__name__
         iterations = check_count(state["iterations"], f"{who}: iterations", 0)
+        waiting = check_count(state["waiting"], f"{who}: waiting", 0)
         rate = check_number(state["learning_rate"], f"{who}: learning_rate", 0)
         given = state["slots"]
         twin = copy.copy(self)
@@ -198,7 +230,7 @@ class Optimizer(Configured):
             raise ValueError(f"{who}: expected the slots {expected}, got {shapes}.")
         for name, slot in given.items():
             twin.slots[name][...] = arena.xp.asarray(slot, dtype=twin.slots[name].dtype)
-        twin.iterations = iterations
+        twin.iterations, twin.waiting = iterations, waiting
         twin._rate = rate
         vars(self).update(vars(twin))
 
@@ -266,7 +298,18 @@ class Optimizer(Configured):
 
     def __repr__(self) -> str:
         settings = {"learning_rate": self.schedule or self.learning_rate} | vars(self)
-        hidden = ["_rate", "arena", "iterations", "pieces", "places", "schedule", "scratch", "slot_names", "slots"]
+        hidden = [
+            "_rate",
+            "arena",
+            "iterations",
+            "pieces",
+            "places",
+            "schedule",
+            "scratch",
+            "slot_names",
+            "slots",
+            "waiting",
+        ]
         hidden += [] if self.use_ema else ["use_ema", "ema_momentum"]
         arguments = [f"{key}={value!r}" for key, value in settings.items() if key not in hidden and value is not None]
         return f"{type(self).__name__}({', '.join(arguments)})"

@@ -1,0 +1,152 @@
+"""Checkpoints: files of a model in a folder, from the newest whole one of which a training goes on."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from tinynn.arguments import check_count
+from tinynn.io.atomic import path_of, remove
+from tinynn.io.files import Contents, Reading
+from tinynn.io.model_file import WHAT, describe, read_model_file, save_model
+
+if TYPE_CHECKING:
+    from tinynn.compiled import Compiled
+
+KEPT = 2  # the newest, and one more in case that one is damaged
+NAME = re.compile(r"checkpoint-(\d+)\.tinynn")
+LEFT_BEHIND = re.compile(r"\.checkpoint-\d+\.tinynn\.[0-9a-f]+\.tmp")  # by a process that was killed while it wrote
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be read or written; the training goes on, and the message says how."""
+
+
+class Checkpoints:
+    """The checkpoints of one training: a folder, and how often one is made.
+
+    Each is a file as of ``model.save``, with where the training stands beside it: `tinynn.load_model` reads it too.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Made if it is not there. Only the two newest checkpoints are kept in it.
+    freq : int or "epoch"
+        After how many batches one is made, or after each epoch.
+    resume : bool
+        Whether to go on from what the folder holds.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder has checkpoints and `resume` is False: they would be mixed with, and removed for, the new ones.
+    OSError
+        If the folder cannot be made.
+
+    Examples
+    --------
+    >>> import tempfile, tinynn
+    >>> model = tinynn.Sequential([tinynn.Input((3,)), tinynn.Dense(2)])
+    >>> model.compile("sgd", "mse")
+    >>> model.build()
+    (2,)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoints = Checkpoints(folder, "epoch", resume=False)
+    ...     for number in (0, 10, 20):
+    ...         checkpoints.save(model, {"epoch": number}, number)
+    ...     print(sorted(os.listdir(folder)))
+    ['checkpoint-0000000010.tinynn', 'checkpoint-0000000020.tinynn']
+    """
+
+    def __init__(self, folder: Any, freq: int | str, resume: bool) -> None:
+        self.folder = path_of(folder, "fit: checkpoint_dir")
+        if freq != "epoch":
+            if isinstance(freq, str):
+                raise ValueError(f"fit: checkpoint_freq must be 'epoch' or a number of batches, got {freq!r}.")
+            check_count(freq, "fit: checkpoint_freq")
+        self.freq = freq
+        self.described: dict[str, Any] | None = None
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"fit: checkpoint_dir: the folder {self.folder} cannot be made ({error.strerror})"
+            ) from None
+        if self.numbers() and not resume:
+            raise FileExistsError(
+                f"fit: checkpoint_dir: {self.folder} has checkpoints of a training already. Go on with it by "
+                "resume=True, or give the new training another folder."
+            )
+
+    def due(self, step: int) -> bool:
+        """Whether one is to be made after so many batches of an epoch."""
+        return self.freq != "epoch" and step % int(self.freq) == 0
+
+    def save(self, model: Compiled, state: Any, number: int) -> None:
+        """Write a checkpoint, and remove all but the newest ones.
+
+        Parameters
+        ----------
+        model : Compiled
+        state : object
+            Where the training stands: plain data and arrays.
+        number : int
+            Of the checkpoint: how many batches the training has seen.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written. Those that were there are as they were.
+        """
+        if self.described is None:
+            self.described = describe(model, "fit: checkpoint_dir")
+        save_model(model, self.path(number), self.described, state, "fit: checkpoint_dir")
+        for old in self.numbers()[:-KEPT]:
+            remove(self.path(old))
+
+    def newest(self) -> tuple[str, Contents] | None:
+        """Return the path and the contents of the newest whole checkpoint, None where the folder has none at all.
+
+        Warns
+        -----
+        CheckpointWarning
+            For each newer one that is damaged.
+
+        Raises
+        ------
+        ValueError
+            If there are some, and all are damaged.
+        """
+        for name in os.listdir(self.folder):
+            if LEFT_BEHIND.fullmatch(name):
+                remove(os.path.join(self.folder, name))
+        numbers = self.numbers()
+        faults = []
+        for number in reversed(numbers):
+            path = self.path(number)
+            try:
+                with Reading(path, "fit: resume", WHAT) as reading:
+                    contents = read_model_file(reading)
+            except (ValueError, OSError) as error:
+                faults.append(str(error))
+                continue
+            for fault in faults:
+                warnings.warn(f"{fault} An older checkpoint, {path}, is used.", CheckpointWarning, stacklevel=4)
+            return path, contents
+        if faults:
+            raise ValueError(
+                f"fit: resume: none of the {len(faults)} checkpoints in {self.folder} is whole. Take them from another "
+                f"copy, or start anew in another folder. {faults[0]}"
+            )
+        return None
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the checkpoints in the folder, in order."""
+        found = (NAME.fullmatch(name) for name in os.listdir(self.folder))
+        return sorted(int(match[1]) for match in found if match)
+
+    def path(self, number: int) -> str:
+        """Return the path of a checkpoint."""
+        return os.path.join(self.folder, f"checkpoint-{number:010d}.tinynn")
