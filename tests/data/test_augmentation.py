@@ -23,7 +23,7 @@ from tinynn.data.augmentation import (
     RandomTranslation,
     RandomZoom,
 )
-from tinynn.data.resample import FILL_MODES, resample
+from tinynn.data.resample import FILL_MODES, inside, resample
 
 SEED = np.random.SeedSequence(7)
 
@@ -113,6 +113,10 @@ def test_far_beyond_the_edges(mode: str, name: Any) -> None:
     padded = np.pad(x, ((0, 0), (10, 10), (10, 10)), mode=name)
     far = RandomZoom((2, 2), (4, 4), fill_mode=mode)(x, rng=rng())
     np.testing.assert_allclose(far, padded[:, 10 - 4 : 10 + 9 : 3, 10 - 4 : 10 + 7 : 5], rtol=1e-6)
+    for end in (25, 7, 5, 3):  # many pictures beyond the edge, one, none
+        places = np.arange(-end, end)
+        expected = np.pad(np.arange(5), 25, mode=name)[25 - end : 25 + end]
+        np.testing.assert_array_equal(inside(places, 5, mode), expected)
 
 
 def test_a_value_comes_in_as_far_as_the_picture_goes_out() -> None:
