@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.guard import FakeCuPy
 from tinynn.backend import to_host
 from tinynn.data import Dataset
+from tinynn.data.augmentation import RandomFlip
 
 
 def numbers(count: int) -> Dataset:
@@ -162,6 +163,12 @@ def test_a_buffer_lets_nothing_come_much_too_early() -> None:
         assert all(number < place + 10 for place, number in enumerate(order))
 
 
+def test_it_says_how_many_elements_it_has() -> None:
+    assert repr(numbers(9).batch(2)) == "<Dataset of 5 elements>"
+    assert repr(made(9)) == "<Dataset of unknown many elements>"
+    assert repr(numbers(9).repeat()) == "<Dataset of endlessly many elements>"
+
+
 def test_for_goes_to_the_next_epoch_and_iterate_does_not() -> None:
     dataset = numbers(9).shuffle(seed=1)
     epochs = [flat(dataset) for _ in range(3)]
@@ -304,6 +311,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("seed", lambda: numbers(3).shuffle(seed=-1), ValueError, "Dataset.shuffle: seed must be a whole number from 0"),
     ("seed of map", lambda: numbers(3).map(boom, seed=None), ValueError, "Dataset.map: seed must be a whole number"),
     ("no function", lambda: numbers(3).map(5), TypeError, "Dataset.map: expected a function, got builtins.int"),
+    ("class", lambda: numbers(3).map(RandomFlip), TypeError, r"RandomFlip is a class; give .* called, RandomFlip\("),
     ("epoch", lambda: numbers(3).iterate(-1), ValueError, "Dataset.iterate: epoch must be"),
     ("no buffer", lambda: made(3).shuffle(), ValueError, "Dataset.shuffle: how many .* is not known .*buffer_size"),
     ("endless", lambda: numbers(3).repeat().shuffle(), ValueError, "give a buffer_size"),

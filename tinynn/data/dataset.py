@@ -138,6 +138,9 @@ class Dataset:
         """
         if not callable(function):
             raise TypeError(f"Dataset.map: expected a function, got {kind_of(function)}.")
+        if isinstance(function, type) and any("__call__" in vars(base) for base in function.__mro__):
+            name = function.__name__
+            raise TypeError(f"Dataset.map: {name} is a class; give an object of it that can be called, {name}(...).")
         return Dataset(stages.Mapped(self.stage, function, check_count(seed, "Dataset.map: seed", 0)))
 
     def shuffle(self, buffer_size: int | None = None, seed: int = 0) -> Dataset:
@@ -262,6 +265,11 @@ class Dataset:
         """Iterate over the next epoch; the first one is epoch 0."""
         self.epochs_begun += 1
         return self.iterate(self.epochs_begun - 1)
+
+    def __repr__(self) -> str:
+        length = self.stage.length
+        count = "unknown many" if length is None else "endlessly many" if math.isinf(length) else length
+        return f"<Dataset of {count} elements>"
 
     def __len__(self) -> int:
         """Return the number of elements of an epoch."""
