@@ -37,8 +37,10 @@ def test_public_names_are_exactly_all() -> None:
         "interrupt",
         "model",
         "parameter",
+        "run",
         "scores",
         "sequential",
+        "sklearn",  # imported by those who ask for it
         "training",
     }
     assert public - internal == set(tinynn.__all__)

@@ -72,6 +72,10 @@ class Device:
         """Return this device: a copied model lives where the original does."""
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name alone: whoever reads it looks for a device of that name on its own machine."""
+        return choose_device, (self.name,)
+
 
 def choose_device(device: str | Device | None = None) -> Device:
     """Choose the device to compute on, and say why.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -119,12 +118,17 @@ class Arena:
                 start = stop
         self.regularized = [(p, p.regularizer) for p in learned if p.regularizer is not None]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Arena:
-        """Return an arena of the copied layers, whose views lie in it."""
-        parameters, penalized = copy.deepcopy((self.parameters, self.penalized), memo)
-        twin = Arena(parameters, str(self.values.dtype), self.xp, penalized)
-        memo[id(self)] = twin
-        return twin
+    def __getstate__(self) -> tuple[list[Parameter], list[Any], Array]:
+        """Return what a copy needs: `copy` and `pickle` would make every view an array of its own.
+
+        The arrays themselves travel in the layers; the empty one says which dtype and whose library.
+        """
+        return self.parameters, self.penalized, self.values[:0]
+
+    def __setstate__(self, state: tuple[list[Parameter], list[Any], Array]) -> None:
+        """Make the arena anew over the copied layers, whose arrays become views into it."""
+        parameters, penalized, empty = state
+        Arena.__init__(self, parameters, str(empty.dtype), array_module(empty), penalized)
 
     @property
     def size(self) -> int:

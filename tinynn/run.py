@@ -52,6 +52,8 @@ class Run:
     order_of : list of int
         What the order of the samples in this epoch is drawn from, beside the seed: how many steps the optimizer had
         made when it began.
+    resumed_from : str or None
+        The path of the checkpoint it went on from.
     scores : Scores
         The loss and metrics of this epoch so far.
     """
@@ -69,6 +71,7 @@ class Run:
     step: int = 0
     batches: int = 0
     order_of: tuple[int, ...] = ()
+    resumed_from: str | None = None
 
     def go(self) -> None:
         """Train, from where the run stands to its end, or until it is stopped."""
@@ -155,28 +158,26 @@ class Run:
         """Return what must be the same in a run that is resumed."""
         return {"samples": self.source.samples, "batches an epoch": self.source.steps, "shuffle": self.shuffle}
 
-    def find_checkpoint(self, tell: bool) -> dict[str, Any] | None:
-        """Go on from the newest whole checkpoint; see `resume`. None where there is none.
-
-        Parameters
-        ----------
-        tell : bool
-            Whether to print from where it goes on.
-        """
+    def find_checkpoint(self) -> dict[str, Any] | None:
+        """Go on from the newest whole checkpoint; see `resume`. None where there is none."""
         assert self.checkpoints is not None
         found = self.checkpoints.newest()
         if found is None:
-            if tell:
-                print(f"No checkpoint in {self.checkpoints.folder}: the training starts anew.")
             return None
-        memories = self.resume(*found)
-        if tell:
-            steps = "" if self.source.steps is None else f" of {self.source.steps}"
-            where = f"epoch {self.epoch + 1} of {self.epochs}, after {self.step}{steps} batches"
-            if self.epoch >= self.epochs or self.model.stop_training:
-                where = f"{self.epoch} epochs are done, nothing is left to do"
-            print(f"Resuming from {found[0]}: {where}.")
-        return memories
+        self.resumed_from = found[0]
+        return self.resume(*found)
+
+    def tell(self) -> None:
+        """Print from where the run goes on."""
+        assert self.checkpoints is not None
+        if self.resumed_from is None:
+            print(f"No checkpoint in {self.checkpoints.folder}: the training starts anew.")
+            return
+        steps = "" if self.source.steps is None else f" of {self.source.steps}"
+        where = f"epoch {self.epoch + 1} of {self.epochs}, after {self.step}{steps} batches"
+        if self.epoch >= self.epochs or self.model.stop_training:
+            where = f"{self.epoch} epochs are done, nothing is left to do"
+        print(f"Resuming from {self.resumed_from}: {where}.")
 
     def resume(self, path: str, contents: Contents) -> dict[str, Any]:
         """Take the model and this run to where a checkpoint stood; if it does not fit, nothing is changed.

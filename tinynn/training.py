@@ -155,7 +155,7 @@ class Trainer(Compiled):
         self.stop_training = False
         scores = self.scores_for(source.first.y)
         run = Run(self, source, validation, watchers, epochs, shuffle, check_finite, checkpoints, scores)
-        memories = run.find_checkpoint(tell=bool(verbose)) if resume else None
+        memories = run.find_checkpoint() if resume else None
         try:
             params = {"epochs": epochs, "steps": source.steps, "samples": source.samples, "verbose": int(verbose != 0)}
             watchers.begin(self, params)
@@ -164,6 +164,8 @@ class Trainer(Compiled):
                     warnings.warn(f"fit: resume: {sentence}", CheckpointWarning, stacklevel=2)
             elif checkpoints is not None:
                 run.save()
+            if resume and verbose:
+                run.tell()
             with on_first_interrupt(self.stop_after_batch):
                 run.go()
         except FloatingPointError as error:
