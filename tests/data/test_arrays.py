@@ -149,7 +149,7 @@ MISTAKES: list[tuple[str, Any, type[Exception], str]] = [
     ("dictionary", {"a": [1]}, TypeError, "got builtins.dict"),
     ("generator", (i for i in range(3)), TypeError, "got builtins.generator"),
     ("no samples", np.zeros((0, 3)), ValueError, r"x is empty: its shape is \(0, 3\)"),
-    ("no axes", np.float32(1), ValueError, r"x is empty: its shape is \(\)"),
+    ("no axes", np.float32(1), ValueError, r"x is a single number; .* needs batch\(n\) first"),
     ("not a number", [1.0, np.nan], ValueError, r"x holds 1 NaN .* x\[\(1,\)\] = nan"),
 ]
 

@@ -23,7 +23,7 @@ from tinynn.data.augmentation import (
     RandomTranslation,
     RandomZoom,
 )
-from tinynn.data.resample import FILL_MODES, resample
+from tinynn.data.resample import FILL_MODES, inside, resample
 
 SEED = np.random.SeedSequence(7)
 
@@ -93,9 +93,9 @@ def test_exact_cases(dtype: str) -> None:
         np.testing.assert_allclose(move(x, rng=rng()), np.roll(x, (down, right), (1, 2)), atol=1e-4)
     np.testing.assert_array_equal(RandomZoom(0.0)(x, rng=rng()), x)
     np.testing.assert_array_equal(RandomFlip()(RandomFlip()(x, rng=rng()), rng=rng()), x)
-    np.testing.assert_array_equal(
-        RandomZoom((-0.5, -0.5), interpolation="nearest")(x, rng=rng())[:, 2:4, 2:4], x[:, 2:4, 2:4]
-    )
+    x = pictures(2, 8, 8, dtype=dtype)
+    twice = RandomZoom((-0.5, -0.5), interpolation="nearest")(x, rng=rng())
+    np.testing.assert_array_equal(twice, x[:, 2:6, 2:6].repeat(2, axis=1).repeat(2, axis=2))
 
 
 def test_edges_are_filled() -> None:
@@ -104,6 +104,33 @@ def test_edges_are_filled() -> None:
         assert RandomTranslation(0, (1 / 3, 1 / 3), fill_mode=mode)(x, rng=rng()).tolist() == [[[expected, 1, 2]]]
     far = RandomTranslation(0, (-1, -1), fill_mode="reflect")(x, rng=rng())
     assert far.tolist() == [[[3, 2, 1]]]
+
+
+@pytest.mark.parametrize(("mode", "name"), [("reflect", "symmetric"), ("nearest", "edge"), ("wrap", "wrap")])
+def test_far_beyond_the_edges(mode: str, name: Any) -> None:
+    """Zoomed out by three and five, the new pixels are old ones, from a picture padded by hand."""
+    x = pictures(2, 5, 3)
+    padded = np.pad(x, ((0, 0), (10, 10), (10, 10)), mode=name)
+    far = RandomZoom((2, 2), (4, 4), fill_mode=mode)(x, rng=rng())
+    np.testing.assert_allclose(far, padded[:, 10 - 4 : 10 + 9 : 3, 10 - 4 : 10 + 7 : 5], rtol=1e-6)
+    for end in (25, 7, 5, 3):  # many pictures beyond the edge, one, none
+        places = np.arange(-end, end)
+        expected = np.pad(np.arange(5), 25, mode=name)[25 - end : 25 + end]
+        np.testing.assert_array_equal(inside(places, 5, mode), expected)
+
+
+def test_a_value_comes_in_as_far_as_the_picture_goes_out() -> None:
+    x = np.array([[[1.0, 3.0]]])
+    half = RandomTranslation((0, 0), (0.25, 0.25), fill_mode="constant", fill_value=9)(x, rng=rng())
+    assert half.tolist() == [[[5.0, 2.0]]]
+
+
+def test_whole_numbers_are_rounded_and_do_not_run_over() -> None:
+    x = np.full((10, 50, 50), 250, np.uint8)
+    noisy = GaussianNoise(10.0)(x, rng=rng())
+    assert noisy.min() > 200
+    assert noisy.max() == 255
+    assert abs(GaussianNoise(5.0)(x - 150, rng=rng()).mean() - 100) < 0.1  # 0.5 less where they are cut
 
 
 def test_several_in_one_resampling_are_those_one_after_another() -> None:

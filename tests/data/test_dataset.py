@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from tests.guard import FakeCuPy
 from tinynn.backend import to_host
 from tinynn.data import Dataset
+from tinynn.data.augmentation import RandomFlip
 
 
 def numbers(count: int) -> Dataset:
@@ -87,6 +90,26 @@ def test_a_pipeline_goes_on_where_it_was_left(steps: list[tuple[str, int]], coun
             assert len(dataset) == len(whole)
 
 
+@pytest.mark.parametrize(
+    "source", [numbers(7), made(7), numbers(7).shuffle().prefetch(1)], ids=["rows", "made", "ahead"]
+)
+def test_every_pair_of_steps_goes_on_where_it_was_left(source: Dataset) -> None:
+    for first, second in itertools.product(STEPS, repeat=2):
+        dataset = build(source, [(first, 2), (second, 1)])
+        whole = flat(dataset.iterate(1))
+        assert [flat(dataset.iterate(1, skip)) for skip in range(10)] == [whole[skip:] for skip in range(10)]
+        if source.stage.length is not None:
+            assert len(dataset) == len(whole)
+
+
+@pytest.mark.parametrize("source", [numbers(7), made(7)], ids=["rows", "made"])
+def test_the_last_batch_is_smaller_or_left_out(source: Dataset) -> None:
+    assert [len(x) for x, _, _ in source.batch(3)] == [3, 3, 1]
+    assert [len(x) for x, _, _ in source.batch(3, drop_remainder=True)] == [3, 3]
+    assert [len(x) for x, _, _ in source.batch(9)] == [7]
+    assert list(source.batch(9, drop_remainder=True)) == []
+
+
 @given(steps=pipelines, count=st.integers(1, 17), epoch=st.integers(0, 3))
 def test_arrays_and_a_generator_are_the_same_where_nothing_is_shuffled(
     steps: list[tuple[str, int]], count: int, epoch: int
@@ -119,17 +142,18 @@ def test_orders_differ_by_epoch_seed_and_place() -> None:
     assert order(0, 0) == order(0, 0)
 
 
+@pytest.mark.parametrize("buffer", [4, 3, 2])
 @pytest.mark.parametrize("dataset", [Dataset.from_arrays(range(4)), made(4).map(lambda x, y, w: x)])
-def test_all_orders_are_as_likely(dataset: Dataset) -> None:
-    """Of 24 orders in 4800 epochs each comes 200 times, give or take 70: five standard deviations."""
-    buffer = None if dataset.stage.indexed else 4
+def test_all_orders_are_as_likely(dataset: Dataset, buffer: int) -> None:
+    """Whatever the buffer allows comes as often, give or take five standard deviations of 1200 throws."""
     shuffled = dataset.shuffle(buffer)
     counts: dict[tuple[int, ...], int] = {}
-    for epoch in range(4800):
+    for epoch in range(1200):
         order = tuple(int(x) for x in shuffled.iterate(epoch))
         counts[order] = counts.get(order, 0) + 1
-    assert len(counts) == 24
-    assert max(abs(count - 200) for count in counts.values()) < 70
+    orders = {4: 24, 3: 18, 2: 8}[buffer]
+    assert len(counts) == orders
+    assert max(abs(count - 1200 / orders) for count in counts.values()) < 5 * math.sqrt(1200 / orders)
 
 
 def test_a_buffer_lets_nothing_come_much_too_early() -> None:
@@ -137,6 +161,12 @@ def test_a_buffer_lets_nothing_come_much_too_early() -> None:
         order = [int(x) for x, _, _ in dataset.shuffle(10, seed=2).iterate()]
         assert order != sorted(order)
         assert all(number < place + 10 for place, number in enumerate(order))
+
+
+def test_it_says_how_many_elements_it_has() -> None:
+    assert repr(numbers(9).batch(2)) == "<Dataset of 5 elements>"
+    assert repr(made(9)) == "<Dataset of unknown many elements>"
+    assert repr(numbers(9).repeat()) == "<Dataset of endlessly many elements>"
 
 
 def test_for_goes_to_the_next_epoch_and_iterate_does_not() -> None:
@@ -214,6 +244,49 @@ def test_memory_maps_read_only_and_in_another_byte_order(tmp_path: Path) -> None
         assert sorted(np.concatenate([element.ravel() for element in elements]).tolist()) == list(range(12))
 
 
+@pytest.mark.parity
+def test_arrays_in_a_file_of_hdf5_are_read_by_rows(tmp_path: Path) -> None:
+    """h5py comes with Keras."""
+    import h5py
+
+    x = np.arange(40).reshape(20, 2)
+    with h5py.File(tmp_path / "numbers.h5", "w") as file:
+        file["x"], file["y"] = x, x[:, 0].astype(">i2")
+        dataset = Dataset.from_arrays(file["x"], file["y"])
+        for pipeline in (dataset.batch(6), dataset.shuffle().batch(6), dataset.shuffle().repeat(2).batch(6), dataset):
+            for inputs, targets in pipeline.take(3):
+                np.testing.assert_array_equal(inputs[..., 0], targets)
+                assert targets.dtype == np.int16
+        whole = [y for _, batch in dataset.shuffle().batch(6) for y in batch.tolist()]
+        assert sorted(whole) == x[:, 0].tolist()
+        assert whole != x[:, 0].tolist()
+
+
+LARGE = """
+import resource, sys
+import numpy as np
+from tinynn.data import Dataset
+count = 2**18
+x = np.memmap(sys.argv[1], np.uint8, "r", shape=(count, 2**12))
+resource.setrlimit(resource.RLIMIT_DATA, (2**28, 2**28))
+try:
+    np.ones(2**28, np.uint8)
+except MemoryError:
+    print("limited")
+dataset = Dataset.from_arrays(x, np.arange(count)).shuffle().batch(256).map(lambda x, y: (x / np.float32(255), y))
+print(sum(x.shape[1] + y.max() // count for x, y in dataset.prefetch(2).take(100)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory that is written to")
+def test_a_memory_map_larger_than_the_memory(tmp_path: Path) -> None:
+    """A gigabyte of pictures, which takes no place on the disk, with 256 MiB for everything but the map."""
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**30)
+    run = subprocess.run([sys.executable, "-c", LARGE, tmp_path / "large"], capture_output=True, text=True, check=True)
+    assert run.stdout == f"limited\n{100 * 2**12}\n"
+
+
 def test_arrays_on_a_device_stay_there(fake_cupy: FakeCuPy) -> None:
     x = fake_cupy.asarray(np.arange(10))
     for dataset in (Dataset.from_arrays(x), Dataset.from_arrays(x).shuffle(), Dataset.from_arrays(x).map(lambda x: x)):
@@ -238,6 +311,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("seed", lambda: numbers(3).shuffle(seed=-1), ValueError, "Dataset.shuffle: seed must be a whole number from 0"),
     ("seed of map", lambda: numbers(3).map(boom, seed=None), ValueError, "Dataset.map: seed must be a whole number"),
     ("no function", lambda: numbers(3).map(5), TypeError, "Dataset.map: expected a function, got builtins.int"),
+    ("class", lambda: numbers(3).map(RandomFlip), TypeError, r"RandomFlip is a class; give .* called, RandomFlip\("),
     ("epoch", lambda: numbers(3).iterate(-1), ValueError, "Dataset.iterate: epoch must be"),
     ("no buffer", lambda: made(3).shuffle(), ValueError, "Dataset.shuffle: how many .* is not known .*buffer_size"),
     ("endless", lambda: numbers(3).repeat().shuffle(), ValueError, "give a buffer_size"),

@@ -65,7 +65,12 @@ def as_array(x: Any, who: str, name: str) -> Array:
     array = converted(x, who, name)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{who}: {name} must hold numbers, got dtype {array.dtype}.{advice(array.dtype.kind)}")
-    if array.ndim == 0 or len(array) == 0:
+    if array.ndim == 0:
+        raise ValueError(
+            f"{who}: {name} is a single number; expected an array with one sample a row. A Dataset of samples needs "
+            "batch(n) first."
+        )
+    if len(array) == 0:
         raise ValueError(f"{who}: {name} is empty: its shape is {tuple(array.shape)}. Give at least one sample.")
     return array
 

@@ -9,6 +9,7 @@ from typing import Any
 from tinynn.arguments import check_count
 from tinynn.data import stages
 from tinynn.data.arrays import as_array, kind_of
+from tinynn.data.elements import StoredRows, is_stored
 from tinynn.data.prefetch import Prefetched
 from tinynn.data.samples import check_lengths
 
@@ -55,8 +56,8 @@ class Dataset:
         Parameters
         ----------
         x, y, sample_weight : array_like
-            Arrays of any kind `fit` takes, with one sample a row. Memory maps are not read until a row is wanted.
-            Without `y` the elements are the rows of x alone.
+            Arrays of any kind `fit` takes, with one sample a row. Memory maps, and arrays in files of h5py and zarr,
+            are not read until a row is wanted. Without `y` the elements are the rows of x alone.
 
         Raises
         ------
@@ -73,7 +74,11 @@ class Dataset:
         if y is None and sample_weight is not None:
             raise ValueError(f"{who}: sample_weight needs y, for it weighs the loss of each target.")
         given = {"x": x, "y": y, "sample_weight": sample_weight}
-        arrays = {name: as_array(array, who, name) for name, array in given.items() if array is not None}
+        arrays = {
+            name: StoredRows(array) if is_stored(array) else as_array(array, who, name)
+            for name, array in given.items()
+            if array is not None
+        }
         check_lengths(arrays, who)
         return cls(stages.Rows(*arrays.values()))
 
@@ -133,6 +138,9 @@ class Dataset:
         """
         if not callable(function):
             raise TypeError(f"Dataset.map: expected a function, got {kind_of(function)}.")
+        if isinstance(function, type) and any("__call__" in vars(base) for base in function.__mro__):
+            name = function.__name__
+            raise TypeError(f"Dataset.map: {name} is a class; give an object of it that can be called, {name}(...).")
         return Dataset(stages.Mapped(self.stage, function, check_count(seed, "Dataset.map: seed", 0)))
 
     def shuffle(self, buffer_size: int | None = None, seed: int = 0) -> Dataset:
@@ -257,6 +265,11 @@ class Dataset:
         """Iterate over the next epoch; the first one is epoch 0."""
         self.epochs_begun += 1
         return self.iterate(self.epochs_begun - 1)
+
+    def __repr__(self) -> str:
+        length = self.stage.length
+        count = "unknown many" if length is None else "endlessly many" if math.isinf(length) else length
+        return f"<Dataset of {count} elements>"
 
     def __len__(self) -> int:
         """Return the number of elements of an epoch."""

@@ -18,8 +18,32 @@ def moved(numbers: Numbers, by: int) -> Numbers:
     return range(numbers.start + by, numbers.stop + by) if isinstance(numbers, range) else numbers + by
 
 
-def gathered(array: Array, numbers: Numbers) -> Array:
+class StoredRows:
+    """Rows of an array in a file, as h5py and zarr have them: read when they are wanted, in an order they take."""
+
+    def __init__(self, stored: Any) -> None:
+        self.stored = stored
+        self.shape, self.dtype = tuple(stored.shape), np.dtype(stored.dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> Array:
+        if not isinstance(key, np.ndarray):
+            return np.asarray(self.stored[key])
+        rows, places = np.unique(key, return_inverse=True)  # h5py wants them in order, each once
+        return np.asarray(self.stored[rows])[places]
+
+
+def is_stored(x: Any) -> bool:
+    """Return whether `x` is an array in a file of h5py or zarr."""
+    return type(x).__module__.partition(".")[0] in ("h5py", "zarr") and bool(getattr(x, "shape", ()))
+
+
+def gathered(array: Array | StoredRows, numbers: Numbers) -> Array:
     """Return a copy of some rows, in the machine's byte order."""
+    if isinstance(array, StoredRows):
+        return native(array[slice(numbers.start, numbers.stop) if isinstance(numbers, range) else numbers])
     if isinstance(numbers, range):
         part = array[numbers.start : numbers.stop]
         return part.copy() if part.dtype.isnative else native(part)

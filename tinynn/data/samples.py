@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +54,7 @@ def check_samples(x: Any, y: Any, sample_weight: Any, who: str) -> Samples:
     return Samples(x, y, sample_weight)
 
 
-def check_lengths(arrays: dict[str, Array], who: str) -> None:
+def check_lengths(arrays: Mapping[str, Any], who: str) -> None:
     """Raise an error if arrays have not as many samples as the first of them.
 
     Examples

@@ -19,7 +19,7 @@ import numpy as np
 
 from tinynn.backend import Array, generator
 from tinynn.data.arrays import kind_of, native
-from tinynn.data.elements import Numbers, gathered, joined, moved, one_or_tuple, stack
+from tinynn.data.elements import Numbers, StoredRows, gathered, joined, moved, one_or_tuple, stack
 
 # What a pipeline's random numbers are for, beside the purposes in model.py: one seed serves both.
 PIPELINE = 3
@@ -66,7 +66,7 @@ class Rows(Stage):
 
     indexed = True
 
-    def __init__(self, *arrays: Array) -> None:
+    def __init__(self, *arrays: Array | StoredRows) -> None:
         self.arrays = arrays
         self.length = len(arrays[0])
 
