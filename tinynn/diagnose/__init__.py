@@ -1,0 +1,1 @@
+"""Diagnose: what a model costs, and what is the matter with it."""
