@@ -33,6 +33,9 @@ from tinynn.data import (
 from tinynn.datasets import (
     load_idx,
 )
+from tinynn.diagnose import (
+    doctor,
+)
 from tinynn.initializers import (
     Constant,
     GlorotNormal,
@@ -375,6 +378,7 @@ __all__ = [
     "check",
     "data",
     "datasets",
+    "doctor",
     "initializers",
     "io",
     "layers",

@@ -216,7 +216,7 @@ class Sequential(Trainer):
             Whether to measure each layer instead, on a batch of random data and a copy of the model: the time of
             forward and backward in training (medians), the FLOPs of one forward pass of one sample (a multiply-add is
             2), and the bytes kept from forward for backward; an array that two layers keep counts at the first. See
-            `tinynn.diagnose`.
+            `tinynn.diagnose.costs`.
         batch_size : int, default 32
             Of the batch that is measured.
 
@@ -236,8 +236,8 @@ class Sequential(Trainer):
         heading = f"{self.name or self.default_name}  input ({', '.join(map(str, shape))})  "
         heading += f"{self.dtype} on {self.device.name}"
         if profile:
-            from tinynn.diagnose.profile import profile as measure
-            from tinynn.diagnose.profile import profile_table
+            from tinynn.diagnose.costs import profile as measure
+            from tinynn.diagnose.costs import profile_table
 
             table = profile_table(measure(self, batch_size))
             console.print(f"{heading}  a batch of {batch_size}", highlight=False)

@@ -12,8 +12,8 @@ import tinynn
 from tests.layers.row import Row
 from tests.layers.table import TABLE
 from tinynn import layers
-from tinynn.diagnose.flops import flops
-from tinynn.diagnose.profile import LayerProfile, kept_bytes, profile, profile_table
+from tinynn.diagnose.costs import LayerProfile, kept_bytes, profile, profile_table
+from tinynn.diagnose.counts import flops
 from tinynn.layers import GRU, LSTM, Conv2D, Dense, DepthwiseConv2D, Dropout, Embedding, Input, MultiHeadAttention
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from tinynn.arguments import check_count
 from tinynn.backend import Array, array_module, to_device, to_host
 from tinynn.check.finite_check import copy_of
-from tinynn.diagnose.flops import flops, total
+from tinynn.diagnose.counts import flops, total
 from tinynn.layers.base import Layer
 from tinynn.layers.embedding import Embedding
 from tinynn.sequential import Sequential, show_bytes
@@ -36,7 +35,7 @@ class LayerProfile:
         Seconds, the median of several runs. backward is 0 for layers before the first that learns, which it does not
         reach.
     flops : int or None
-        Of one forward pass of one sample, as `tinynn.diagnose.flops` counts; None where a layer of one's own does not
+        Of one forward pass of one sample, as `tinynn.diagnose.counts` counts; None where a layer of one's own does not
         say them.
     kept : int
         Bytes that the layer keeps from forward for backward, without weights; what an earlier layer keeps already
@@ -86,8 +85,8 @@ def profile(model: Sequential, batch_size: int = 32) -> list[LayerProfile]:
                 short_label(layer),
                 layer.output_shape or (),
                 layer.count_params(),
-                median(run[0][i] for run in runs),
-                median(run[1][i] for run in runs),
+                float(np.median([run[0][i] for run in runs])),
+                float(np.median([run[1][i] for run in runs])),
                 flops(layer),
                 kept_bytes(layer, seen),
             )
