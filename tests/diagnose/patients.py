@@ -23,6 +23,7 @@ from tinynn.layers import (
     GlobalAveragePooling2D,
     Input,
     LayerNormalization,
+    Masking,
     MaxPooling2D,
     PositionEmbedding,
     ReLU,
@@ -62,6 +63,12 @@ def table() -> tuple[np.ndarray, np.ndarray]:
 def sequences() -> tuple[np.ndarray, np.ndarray]:
     x = np.random.default_rng(1).normal(size=(300, 15, 6))
     return x, (x.sum(axis=(1, 2)) > 0).astype("float32")[:, None]
+
+
+def padded_sequences() -> np.ndarray:
+    x = sequences()[0].copy()
+    x[::2, 10:] = -999
+    return x
 
 
 @cache
@@ -163,6 +170,10 @@ HEALTHY: dict[str, Callable[[], Case]] = {
     "bytes behind a normalization": lambda: (
         compiled(network(Input((784,)), BatchNormalization(), Dense(64, "relu"), Dense(10, "softmax"))),
         255 * digits()[0], digits()[1],
+    ),
+    "padding of -999 that is masked": lambda: (
+        compiled(network(Input((15, 6)), Masking(-999.0), LSTM(16), Dense(1, "sigmoid")), "adam",
+                 "binary_crossentropy"), padded_sequences(), sequences()[1],
     ),
     "lstm on rows of images": lambda: (
         compiled(network(Input((28, 28)), LSTM(32), Dense(10, "softmax"))), images(500)[0][..., 0], images(500)[1],

@@ -240,6 +240,38 @@ def test_a_layer_of_ones_own_is_examined_too() -> None:
     assert kinds(examined((model, *table()))) == ["vanishing_gradients"]
 
 
+def test_a_layer_of_ones_own_may_scale_the_inputs() -> None:
+    class Bytes(tinynn.Layer):
+        def forward(self, x: Any, training: bool = False) -> Any:
+            self.cache = ()
+            return x / 255
+
+        def backward(self, dy: Any, need_dx: bool = True) -> Any:
+            self.take_cache()
+            return dy / 255
+
+    model = compiled(network(Input((784,)), Bytes(), Dense(64, "relu"), Dense(10, "softmax")))
+    assert examined((model, 255 * digits()[0], digits()[1])).ok
+
+
+def test_of_a_loss_that_nobody_knows_the_rates_are_judged_before_training_only() -> None:
+    class Square(tinynn.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            self.cache = y_pred - y_true
+            return self.cache**2
+
+        def gradient(self, dv: Any) -> Any:
+            return 2 * dv * self.take_cache()
+
+    model = regression(loss=Square(), optimizer=tinynn.Adam(10.0))
+    assert kinds(examined((model, *table()))) == ["learning_rate"]
+    model = regression(loss=Square())
+    model.fit(*table(), epochs=100, verbose=0)
+    report = examined((model, *table()))
+    assert report.ok, str(report)
+    assert report.range_test is not None
+
+
 def test_prints_the_report_unless_told_not_to(capsys: pytest.CaptureFixture[str]) -> None:
     case = SICK["bytes from 0 to 255"][1]()
     report = tinynn.doctor(*case)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from tinynn import layers, losses
+from tinynn.backend import to_host
 from tinynn.diagnose import limits
 from tinynn.diagnose.neutral import REGRESSIONS
 from tinynn.diagnose.probe import Probe
 from tinynn.diagnose.report import Finding
 from tinynn.layers.base import Layer
-from tinynn.layers.batch_normalization import Normalization
 from tinynn.training import Trainer
 
 TOLERANCE = 1e-3  # by which a number may leave its range
@@ -34,20 +34,17 @@ REACH: dict[type[Layer], tuple[float, float]] = {
 }
 
 
-def of_data(model: Trainer, x: Any, y: Any, weighted: bool) -> Iterator[Finding]:
-    """Yield what is the matter with the data.
+def of_targets(model: Trainer, y: Any, weighted: bool) -> Iterator[Finding]:
+    """Yield what is the matter with the targets.
 
     Parameters
     ----------
     model : Trainer
-    x : array
-        The inputs that are looked at, on the host.
     y : array
         All targets that were given, on the host.
     weighted : bool
         Whether the samples have weights: rare classes are known then.
     """
-    yield from of_inputs(model, x)
     _, loss = model.need_compiled("doctor")
     if type(loss) in REGRESSIONS:
         rms = float(np.sqrt(np.square(y, dtype="float64").mean()))
@@ -76,42 +73,36 @@ def of_data(model: Trainer, x: Any, y: Any, weighted: bool) -> Iterator[Finding]
             )
 
 
-def of_inputs(model: Trainer, x: Any) -> Iterator[Finding]:
-    """Yield a finding if the inputs are far from what initial weights are made for."""
-    if model.takes_integers or normalizes_first(model):
+def of_inputs(probe: Probe) -> Iterator[Finding]:
+    """Yield a finding if what the first weights get is far from what initial weights are made for.
+
+    Layers in front of them may have scaled it: a normalization, a masking, one's own.
+    """
+    place = next(iter(probe.owners), "")
+    seen = probe.watched.get(place)
+    if seen is None or not seen.inputs:
         return
-    wide = x.astype("float64")
-    columns = np.sqrt((wide * wide).mean(axis=0)) if x.ndim == 2 else np.sqrt((wide * wide).mean())[None]
-    large = float(columns.max())  # the columns of a table have scales of their own
-    if large > limits.INPUT_LARGE:
-        which = f"column {int(columns.argmax())} of x" if x.ndim == 2 else "x"
+    sizes = np.sqrt(np.atleast_1d(to_host(seen.squares)) / seen.inputs)
+    largest = int(sizes.argmax())
+    measured = f"{place} gets numbers from {seen.lowest_input:.4g} to {seen.highest_input:.4g}"
+    if sizes[largest] > limits.INPUT_LARGE:
+        of = f" of column {largest}" if sizes.size > 1 else ""
         yield Finding(
             "inputs",
             "error",
-            "",
-            f"x goes from {wide.min():.4g} to {wide.max():.4g}; the root mean square of {which} is {large:.3g}, where "
-            "initial weights expect about 1",
+            place,
+            f"{measured}; the root mean square{of} is {sizes[largest]:.3g}, where initial weights expect about 1",
             "bring x to about -1 to 1: x / 255 for bytes, (x - mean) / deviation of each column of a table; or start "
             "the model with BatchNormalization",
         )
-    elif 0 < np.abs(wide).max() < limits.INPUT_SMALL:
+    elif 0 < max(abs(seen.lowest_input), abs(seen.highest_input)) < limits.INPUT_SMALL:
         yield Finding(
             "inputs",
             "warning",
-            "",
-            f"x goes from {wide.min():.4g} to {wide.max():.4g}, where initial weights expect about -1 to 1",
+            place,
+            f"{measured}, where initial weights expect about -1 to 1",
             "bring x to about -1 to 1; was it divided by 255 twice?",
         )
-
-
-def normalizes_first(model: Layer) -> bool:
-    """Whether a normalization comes before the first layer with a matrix of weights."""
-    for layer in model.walk():
-        if isinstance(layer, Normalization):
-            return True
-        if any(len(parameter.shape) > 1 for parameter in layer.own_parameters):
-            return False
-    return False
 
 
 def class_counts(y: Any, output_shape: tuple[int, ...]) -> Any:
@@ -155,7 +146,7 @@ def of_last_layer(model: Trainer, probe: Probe, y: Any) -> Iterator[Finding]:
         measured = (
             f"the loss takes logits (from_logits=True), and the model ends in {name}, which is then applied twice"
         )
-        advice = f"leave out the last {name}, or from_logits=True; what a model learns so is slow and never sure"
+        advice = f"leave out the last {name}, or from_logits=True: a model so made learns slowly and is never sure"
     elif isinstance(probe.parts.loss, losses.LogitLoss) and not probe.parts.loss.from_logits:
         if probe.low < -TOLERANCE or probe.high > 1 + TOLERANCE:
             wanted = loss.activation.__name__.lower() if isinstance(loss, losses.LogitLoss) else "softmax"

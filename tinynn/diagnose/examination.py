@@ -18,7 +18,7 @@ from tinynn.backend import array_module, to_host
 from tinynn.check.finite_check import copy_of
 from tinynn.data import Samples
 from tinynn.diagnose import limits
-from tinynn.diagnose.data_rules import of_data, of_last_layer
+from tinynn.diagnose.data_rules import of_inputs, of_last_layer, of_targets
 from tinynn.diagnose.probe import LayerFacts, Probe
 from tinynn.diagnose.report import DoctorReport
 from tinynn.diagnose.rules import of_gradients, of_loss, of_one_batch, of_rates, of_units
@@ -66,12 +66,10 @@ def examine(
     twin = copy_of(model, "doctor")
     samples = twin.prepare(some_of(given, rng), "doctor", class_weight)
     y = to_host(given.y)
-    findings = list(of_data(twin, to_host(samples.x), y, class_weight is not None or sample_weight is not None))
-
     new = twin.optimizer.iterations == 0
     probe = Probe(copy.deepcopy(twin), trained=not new)
-    loss, expected = probe.losses(samples, batch_size)
-    findings += of_last_layer(twin, probe, y)
+    loss, neutral = probe.losses(samples, batch_size)
+    expected = neutral if new else None
     facts: list[LayerFacts] = []
     rates: RangeTest | None = None
     one_batch: Overfit | None = None
@@ -79,14 +77,18 @@ def examine(
         changes = probe.two_steps(samples.rows(slice(0, batch_size)))
         facts = probe.facts(changes)
         one_batch = overfit(copy.deepcopy(twin), samples)
-        rates = range_test(copy.deepcopy(twin), samples, batch_size, rng, expected)
-    findings += of_units(facts)
-    findings += of_gradients(probe, facts)
-    expected = expected if new else None
-    findings += of_loss(twin, loss, expected)
-    findings += of_rates(twin, rates, facts)
-    findings += of_one_batch(one_batch)
-
+        rates = range_test(copy.deepcopy(twin), samples, batch_size, rng, neutral)
+    judged = rates if new or neutral is not None else None  # a loss near 0 doubles at good rates too
+    findings = [
+        *of_targets(twin, y, weighted=class_weight is not None or sample_weight is not None),
+        *of_inputs(probe),
+        *of_last_layer(twin, probe, y),
+        *of_units(facts),
+        *of_gradients(probe, facts),
+        *of_loss(twin, loss, expected),
+        *of_rates(twin, judged, facts),
+        *of_one_batch(one_batch),
+    ]
     kinds = {finding.kind for finding in findings}
     follows = [finding for finding in findings if kinds & set(BECAUSE[finding.kind])]
     report = DoctorReport(

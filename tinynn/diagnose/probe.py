@@ -71,10 +71,23 @@ def step(model: Trainer, parts: TrainedParts, batch: Samples) -> float:
 class Watched:
     """What was seen at one layer, while data went through; arrays stay on the device until they are asked for."""
 
+    squares: Any = 0
+    inputs: int = 0
+    lowest_input: float = math.inf
+    highest_input: float = -math.inf
     largest: Any = None
     near_limits: Any = 0
     outputs: int = 0
     gradients: list[float] = field(default_factory=list)
+
+    def see_input(self, x: Array) -> None:
+        """Note the size of what comes in, of each column of a table."""
+        if x.dtype.kind == "f":  # not the numbers of things
+            wide = x.astype("float64")
+            self.squares += (wide * wide).sum(axis=0 if x.ndim == 2 else None)
+            self.inputs += len(x) if x.ndim == 2 else x.size
+            self.lowest_input = min(self.lowest_input, float(x.min()))
+            self.highest_input = max(self.highest_input, float(x.max()))
 
     def see_relu(self, y: Array) -> None:
         """Note the largest output of each unit."""
@@ -121,6 +134,8 @@ class Probe:
                 after(layer, "forward", getattr(self.watched.setdefault(place, Watched()), see))
             if any(parameter.trainable and len(parameter.shape) > 1 for parameter in layer.own_parameters):
                 self.owners[place] = layer
+                if len(self.owners) == 1:  # the first: its inputs are the data, as the layers before it make them
+                    before(layer, "forward", self.watched.setdefault(place, Watched()).see_input)
                 before(layer, "backward", self.watched.setdefault(place, Watched()).see_gradient)
 
     def losses(self, samples: Samples, batch_size: int) -> tuple[float, float | None]:
