@@ -15,7 +15,7 @@ from tests.diagnose.patients import HEALTHY, SICK, compiled, digits, mlp, networ
 from tinynn.diagnose import limits
 from tinynn.diagnose.examination import BECAUSE
 from tinynn.diagnose.report import TITLES, DoctorReport
-from tinynn.layers import BatchNormalization, Dense, Dropout, Input, Residual, ShapeError
+from tinynn.layers import LSTM, BatchNormalization, Dense, Dropout, GaussianNoise, Input, Reshape, Residual, ShapeError
 
 
 def examined(case: Any, **options: Any) -> DoctorReport:
@@ -191,6 +191,37 @@ def test_measures_what_is_so() -> None:
     assert last.update == pytest.approx(np.linalg.norm(model.layers[2].W - W) / np.linalg.norm(W), rel=1e-4)
     error = model.predict(x, verbose=0)  # after the step, which is small
     assert last.gradient == pytest.approx(np.linalg.norm(2 * (error - y) / 64), rel=0.05)
+
+
+def test_the_last_layer_may_be_sure_once_it_is_trained() -> None:
+    x, y = table()
+    sure = Dense(1, "sigmoid", kernel_initializer=tinynn.RandomNormal(stddev=50.0))
+    model = compiled(network(Input((8,)), Dense(16, "tanh"), sure), "adam", "mse")
+    report = examined((model, x, (y > 0).astype(float)))
+    assert [(finding.kind, finding.layer) for finding in report.findings] == [("saturation", "dense_1")]
+    model.train_on_batch(x[:32], (y[:32] > 0).astype(float))
+    report = examined((model, x, (y > 0).astype(float)))
+    assert "saturation" not in kinds(report)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda on: [Dense(32, "relu"), Dropout(0.95 * on)],
+        lambda on: [Dense(32, "relu"), GaussianNoise(20.0 * on)],
+        lambda on: [Dense(32, "relu", kernel_regularizer=tinynn.L2(10.0 * on))],
+        lambda on: [Reshape((2, 4)), LSTM(32, dropout=0.95 * on, recurrent_dropout=0.95 * on)],
+    ],
+    ids=["dropout", "noise", "penalty", "dropout of a recurrent layer"],
+)
+def test_one_batch_is_learned_without_dropout_noise_and_penalties(make: Any) -> None:
+    x = table()[0]
+    y = np.random.default_rng(0).integers(2, size=len(x))
+    trials = []
+    for on in (True, False):
+        model = network(Input((8,)), *make(on), Dense(2, "softmax"))
+        trials.append(examined((compiled(model), x, y)).overfit)
+    assert trials[0] == trials[1]
 
 
 def test_weights_of_classes_settle_rare_ones() -> None:

@@ -206,7 +206,7 @@ def profile_table(rows: list[LayerProfile]) -> Any:
             "x".join(map(str, row.output_shape)) or "1",
             f"{row.parameters:,}",
             show_time(row.forward),
-            show_time(row.backward) if row.backward else "-",
+            show_time(row.backward),
             "?" if row.flops is None else show_flops(row.flops),
             show_bytes(row.kept),
         )
@@ -230,13 +230,15 @@ def show_flops(count: float) -> str:
 
 
 def show_time(seconds: float) -> str:
-    """Return a time for people.
+    """Return a time for people, a dash if nothing was done.
 
     Examples
     --------
-    >>> show_time(0.0000123), show_time(0.0123), show_time(2.5)
-    ('12 µs', '12.3 ms', '2.5 s')
+    >>> show_time(0.0000123), show_time(0.0123), show_time(2.5), show_time(0)
+    ('12 µs', '12.3 ms', '2.5 s', '-')
     """
+    if not seconds:
+        return "-"
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"

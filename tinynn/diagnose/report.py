@@ -116,7 +116,8 @@ class DoctorReport:
         """Yield the lines of text, each with its style."""
         count = len(self.findings)
         found = "healthy" if self.ok else "1 finding" if count == 1 else f"{count} findings"
-        looked = f"{self.samples:,} samples" if self.samples == self.of else f"{self.samples:,} of {self.of:,} samples"
+        looked = f"{self.samples:,} of {self.of:,} samples" if self.samples < self.of else f"{self.of:,} samples"
+        looked = "1 sample" if self.of == 1 else looked
         yield f"{self.model}: {found}   ({looked}, batches of {self.batch_size})", "bold green" if self.ok else "bold"
         for finding in self.findings:
             style = "bold red" if finding.severity == "error" else "bold yellow"
