@@ -296,11 +296,15 @@ def test_of_a_loss_that_nobody_knows_the_rates_are_judged_before_training_only()
 
     model = regression(loss=Square(), optimizer=tinynn.Adam(10.0))
     assert kinds(examined((model, *table()))) == ["learning_rate"]
-    model = regression(loss=Square())
+    model = regression(loss=Square(), optimizer=tinynn.Adam(0.01))
     model.fit(*table(), epochs=100, verbose=0)
+    assert model.optimizer is not None
+    model.optimizer.learning_rate = 0.05
     report = examined((model, *table()))
     assert report.ok, str(report)
     assert report.range_test is not None
+    assert report.range_test.diverges is not None
+    assert report.range_test.diverges < 0.05  # there half of a loss of 0.007 comes back, which says nothing
 
 
 def test_prints_the_report_unless_told_not_to(capsys: pytest.CaptureFixture[str]) -> None:
