@@ -32,6 +32,7 @@ def test_public_names_are_exactly_all() -> None:
         "cli",
         "arguments",
         "compiled",
+        "diagnose",
         "exercises",
         "kernels",
         "interrupt",

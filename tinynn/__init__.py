@@ -39,6 +39,9 @@ from tinynn.data import (
 from tinynn.datasets import (
     load_idx,
 )
+from tinynn.diagnose import (
+    doctor,
+)
 from tinynn.initializers import (
     Constant,
     GlorotNormal,
@@ -387,6 +390,7 @@ __all__ = [
     "config",
     "data",
     "datasets",
+    "doctor",
     "initializers",
     "io",
     "layers",

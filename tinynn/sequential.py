@@ -216,8 +216,18 @@ class Sequential(Trainer):
             twin.layers = [*self.layers[:-1], last.with_activation(activation)]
         return twin
 
-    def summary(self) -> None:
+    def summary(self, *, profile: bool = False, batch_size: int = 32) -> None:
         """Print a table of the layers: output shapes, parameters, and the memory of values and gradients.
+
+        Parameters
+        ----------
+        profile : bool, default False
+            Whether to measure each layer instead, on a batch of random data and a copy of the model: the time of
+            forward and backward in training (medians), the FLOPs of one forward pass of one sample (a multiply-add is
+            2), and the bytes kept from forward for backward; an array that two layers keep counts at the first. See
+            `tinynn.diagnose.costs`.
+        batch_size : int, default 32
+            Of the batch that is measured.
 
         Examples
         --------
@@ -230,6 +240,19 @@ class Sequential(Trainer):
         from rich.table import Table
 
         self.need_weights("summary")
+        console = Console()
+        shape = ("batch", *(self.input_shape or ()))
+        heading = f"{self.name or self.default_name}  input ({', '.join(map(str, shape))})  "
+        heading += f"{self.dtype} on {self.device.name}"
+        if profile:
+            from tinynn.diagnose.costs import profile as measure
+            from tinynn.diagnose.costs import profile_table
+
+            table = profile_table(measure(self, batch_size))
+            console.print(f"{heading}  a batch of {batch_size}", highlight=False)
+            console.print(table)
+            console.print("FLOPs: forward, one sample; a multiply-add is 2. Kept: for backward.", highlight=False)
+            return
         table = Table()
         table.add_column("Layer (type)")
         table.add_column("Output shape")
@@ -241,13 +264,7 @@ class Sequential(Trainer):
             shape = ("batch", *(layer.output_shape or ()))
             table.add_row(layer.label, f"({', '.join(map(str, shape))})", f"{count:,}", show_bytes(2 * count * size))
         total = self.count_params()
-        console = Console()
-        shape = ("batch", *(self.input_shape or ()))
-        console.print(
-            f"{self.name or self.default_name}  input ({', '.join(map(str, shape))})  "
-            f"{self.dtype} on {self.device.name}",
-            highlight=False,
-        )
+        console.print(heading, highlight=False)
         console.print(table)
         console.print(
             f"Parameters: {total:,}  Memory of values and gradients: {show_bytes(2 * total * size)}",
