@@ -34,7 +34,7 @@ class Rescaling(Layer):
     Examples
     --------
     >>> import numpy as np
-    >>> Rescaling(1 / 255)(np.array([[0, 51, 255]], dtype="uint8"))
+    >>> Rescaling(1 / 255)(np.array([[0, 51, 255]], dtype="uint8")).round(4)
     array([[0. , 0.2, 1. ]], dtype=float32)
     """
 
