@@ -204,7 +204,8 @@ def test_the_program_from_end_to_end(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "tinynn", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
 
-    trained = json.loads(run("train", "mnist", *FAST, "--limit", "1000", "--save", "m.tinynn", "--json"))
+    options = ["--layers", "32:relu,10:softmax", "--epochs", "3", "--batch-size", "32", "--limit", "1000"]
+    trained = json.loads(run("train", "mnist", *options, "--save", "m.tinynn", "--json"))
     assert trained["test"]["accuracy"] > 0.5
     tested = json.loads(run("evaluate", "m.tinynn", "mnist", "--limit", "1000", "--json"))
     assert tested["test"] == trained["test"]

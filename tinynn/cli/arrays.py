@@ -82,7 +82,7 @@ def load_npz(path: str, names: Sequence[str]) -> list[Array]:
                 raise Mistake(f"{path} has no {' and no '.join(missing)}; it has {there:.200}. Save it with "
                               f"np.savez(path, {', '.join(f'{name}={name}' for name in names)}).")  # fmt: skip
             return [member(archive, members[f"{name}.npy"], path, name) for name in names]
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, ValueError) as error:
         raise Mistake(f"{path} is no whole .npz file: {error}") from None
 
 

@@ -23,7 +23,9 @@ def add_to(commands: Any) -> None:
     predict = add_command(commands, "predict", help, inputs.HELP)
     predict.add_argument("model", metavar="MODEL", help="a file that tinynn train --save, or model.save, wrote")
     predict.add_argument("inputs", metavar="INPUT", nargs="+", help="see below")
-    predict.add_argument("--invert", action="store_true", help="turn dark into light: for dark ink on light paper")
+    predict.add_argument(
+        "--invert", action="store_true", help="turn dark into light, in all inputs: for dark ink on light paper"
+    )
     predict.add_argument("-o", "--output", metavar="FILE.npy", help="write the model's outputs there, a row a sample")
     add_device(predict)
     predict.add_argument("--json", action="store_true", help="print JSON: for each sample all that the model says")

@@ -28,9 +28,13 @@ def run(options: argparse.Namespace) -> int:
         return 0
     model.summary()
     if model.optimizer is not None:
-        print(f"Optimizer: {model.optimizer}, {model.optimizer.iterations:,} steps made")
-        print(f"Loss: {model.loss.name}")
-    width = max(map(len, facts), default=0)
+        trained = {
+            "loss": model.loss.name,
+            "optimizer": str(model.optimizer),
+            "steps": f"{model.optimizer.iterations:,}",
+        }
+        facts = trained | facts
+    width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name:{width}}  {value if value.isprintable() else repr(value)}")  # no orders to the terminal
     return 0
