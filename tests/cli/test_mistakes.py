@@ -39,6 +39,8 @@ def bad(folder: Path, digits: tuple[Small, Small]) -> Path:
     np.savez("high.npz", x_test=images, y_test=labels + 5)
     Path("torn.npz").write_bytes(Path("digits.npz").read_bytes()[:-100])
     Path("empty").mkdir()
+    os.mkfifo("pipe")
+    os.mkfifo("pipe.npy")
     Path("half").mkdir()
     Path("half/train-images-idx3-ubyte").write_bytes(b"GIF89a")
     Path("half/train-labels-idx1-ubyte").write_bytes(b"GIF89a")
@@ -76,6 +78,7 @@ def test_a_mistake(command: str, answer: str, bad: Path, said: Said, monkeypatch
     out, err = said(shlex.split(command), 2)
     assert re.fullmatch(re.escape(answer).replace(re.escape("..."), ".*"), err.rstrip()), err
     assert out == ""
+    assert Path("pipe").is_fifo()
 
 
 def test_there_are_enough_of_them() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -61,8 +61,8 @@ def load(path: str, shape: Shape, invert: bool) -> Batch:
         x = arrays.load_npy(path)
     else:
         kinds = f"{', '.join(pictures.ENDINGS)}, .idx, .idx.gz or .npy"
-        if not Path(path).exists():
-            raise Mistake(f"there is no file {path}.")
+        if not os.path.exists(path):
+            raise Mistake(f"there is no file {path!r}.")
         raise Mistake(f"{path}: what this is must be seen from the end of its name: {kinds}.")
     x = fitted(x, shape, path)
     if invert:

@@ -45,10 +45,17 @@ def score(model: Any, samples: dataset.Samples, batch_size: int = 1024) -> dict[
 
 
 def need_place(path: str, option: str) -> None:
-    """Raise Mistake if no file can be written there: said before the training and not after it."""
+    """Raise Mistake if no file can be written there: said before the training and not after it.
+
+    A device or a pipe is refused: a file that is written whole or not at all would take its place.
+    """
+    if not path:
+        raise Mistake(f"{option}: give the name of a file; what was given is empty.")
     folder = os.path.dirname(os.path.realpath(path))
     if os.path.isdir(path):
         raise Mistake(f"{option}: {path} is a folder; give the name of a file in it.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise Mistake(f"{option}: {path} is a device or a pipe; give the name of a file.")
     if not os.path.isdir(folder):
         raise Mistake(f"{option}: there is no folder {folder}; make it first.")
     if not os.access(folder, os.W_OK):
