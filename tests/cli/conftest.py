@@ -32,7 +32,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory, digits: tuple[Small, Sm
     """Return the file of a small network that has learned digits a little."""
     folder = tmp_path_factory.mktemp("model")
     save_npz(folder / "digits.npz", digits)
-    arguments = ["--layers", "64:relu,10:softmax", "--epochs", "4", "--batch-size", "32", "--quiet"]
+    arguments = ["--layers", "64:relu,10:softmax", "--epochs", "4", "--batch-size", "30", "--quiet"]
     assert main(["train", str(folder / "digits.npz"), *arguments, "--save", str(folder / "model.tinynn")]) == 0
     return folder / "model.tinynn"
 

@@ -18,6 +18,7 @@ from PIL import Image
 import tinynn
 from tests.cli.conftest import Small, write_idx
 from tinynn.cli import main, models, summary
+from tinynn.cli.mistakes import told
 
 Said = Callable[..., tuple[str, str]]
 TRAIN = ["train", "digits.npz"]
@@ -63,6 +64,9 @@ def bad(folder: Path, digits: tuple[Small, Small]) -> Path:
     bare.compile("sgd", "mse")
     bare.build()
     models.save(bare, "three.tinynn")
+    bare = tinynn.Sequential([tinynn.Input((3,)), tinynn.Dense(2)])
+    bare.build()
+    models.save(bare, "bare.tinynn")
     return folder
 
 
@@ -113,3 +117,8 @@ def test_a_bug_of_tinynn_keeps_its_traceback(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(summary, "run", broken)
     with pytest.raises(KeyError, match="a bug"):
         main(["summary", "model.tinynn"])
+
+
+def test_a_reader_who_has_gone_is_no_mistake() -> None:
+    with pytest.raises(BrokenPipeError), told(OSError):
+        raise BrokenPipeError

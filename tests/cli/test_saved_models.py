@@ -47,7 +47,7 @@ def test_summary_shows_layers_versions_and_seed(folder: Path, said: Said) -> Non
         "(batch, 64)",
         "50,890",
         "optimizer       Adam(",
-        "steps           76\n",
+        "steps           80\n",
         "seed            0",
     ):
         assert text in out
@@ -58,5 +58,22 @@ def test_summary_as_json(folder: Path, said: Said) -> None:
     data = json.loads(said(["summary", "model.tinynn", "--json"])[0])
     assert [layer["type"] for layer in data["layers"]] == ["Rescaling", "Flatten", "Dense", "Dense"]
     assert data["layers"][2] == {"name": "dense", "type": "Dense", "output_shape": [64], "parameters": 50240}
-    assert (data["input_shape"], data["parameters"], data["steps"]) == ([28, 28], 50890, 76)
+    assert (data["input_shape"], data["parameters"], data["steps"]) == ([28, 28], 50890, 80)
     assert (data["file"]["seed"], data["file"]["numpy_version"]) == ("0", np.__version__)
+
+
+def test_a_file_gives_no_orders_to_the_terminal(folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "describe", lambda path: {"tinynn_version": "\x1b[2J"})
+    assert "\x1b" not in said(["summary", "model.tinynn"])[0]
+
+
+def test_every_command_computes_where_it_is_told(folder: Path, said: Said, fake_cupy: object) -> None:
+    device = ["--device", "cuda"]
+    options = ["--layers", "16:relu,10:softmax", "--epochs", "1", "--save", "new.tinynn", "--json"]
+    assert json.loads(said(["train", "digits.npz", *options, *device])[0])["device"] == "cuda"
+    there = json.loads(said(["evaluate", "new.tinynn", "digits.npz", "--json", *device])[0])
+    here = json.loads(said(["evaluate", "new.tinynn", "digits.npz", "--json", "--device", "cpu"])[0])
+    assert (there["device"], here["device"]) == ("cuda", "cpu")
+    assert there["test"]["loss"] == pytest.approx(here["test"]["loss"], rel=1e-5)
+    on_device = said(["predict", "new.tinynn", "x.npy", *device])[0]
+    assert on_device.splitlines()[0].split() == ["input", "class", "probability"]
