@@ -76,7 +76,14 @@ def test_a_member_that_claims_more_than_it_can_hold(tmp_path: Path) -> None:
     raw = (tmp_path / "x.npz").read_bytes()
     size = len(content) - 1 + 3_000_000_000
     (tmp_path / "x.npz").write_bytes(raw.replace(struct.pack("<I", len(content)), struct.pack("<I", size)))
-    with little_time_and_memory(), pytest.raises(Mistake):
+    with (
+        little_time_and_memory(),
+        pytest.raises(Mistake, match=r"claims 3,000,000,077 bytes, more than its \d+ can hold"),
+    ):
+        arrays.load_npz(str(tmp_path / "x.npz"), ["x"])
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    with little_time_and_memory(), pytest.raises(Mistake, match=r"of uint8, which is another number of bytes$"):
         arrays.load_npz(str(tmp_path / "x.npz"), ["x"])
 
 
@@ -130,8 +137,8 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def test_a_picture_that_claims_to_be_huge(tmp_path: Path) -> None:
-    for width, height in ((20_000, 20_000), (100_000, 100_000), (2**31 - 1, 2**31 - 1)):
+    for width, height in ((8_000, 8_000), (20_000, 20_000), (100_000, 100_000), (2**31 - 1, 2**31 - 1)):
         header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
         (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"0" * 99)))
-        with little_time_and_memory(), pytest.raises(Mistake):
+        with little_time_and_memory(), pytest.raises(Mistake, match="claims 8000 x 8000" if width == 8000 else "x.png"):
             pictures.load(str(tmp_path / "x.png"), (28, 28), False)

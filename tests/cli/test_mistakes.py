@@ -43,6 +43,8 @@ def bad(folder: Path, digits: tuple[Small, Small]) -> Path:
     os.mkfifo("pipe")
     os.mkfifo("pipe.npy")
     Path("half").mkdir()
+    Path("begun").mkdir()
+    Path("begun/checkpoint-0000000000.tinynn").write_text("hello")
     Path("half/train-images-idx3-ubyte").write_bytes(b"GIF89a")
     Path("half/train-labels-idx1-ubyte").write_bytes(b"GIF89a")
     Path("note.txt").write_text("hello")

@@ -19,7 +19,7 @@ import pytest
 import tinynn
 from tests.cli.conftest import Small, save_npz, write_idx
 from tinynn.callbacks import Callback
-from tinynn.cli import main, models, train
+from tinynn.cli import dataset, main, models, train
 from tinynn.datasets import mnist
 
 Said = Callable[..., tuple[str, str]]
@@ -53,6 +53,12 @@ def test_by_default_it_is_the_network_of_the_article(monkeypatch: pytest.MonkeyP
     assert model.count_params() == 784 * 784 + 784 + 7840 + 10
     assert isinstance(model.optimizer, tinynn.Adam)
     assert isinstance(model.loss, tinynn.SparseCategoricalCrossentropy)
+
+
+def test_mnist_has_its_two_parts() -> None:
+    x, y = dataset.load("mnist", "test")
+    assert (x.shape, len(y)) == ((10000, 28, 28), 10000)
+    assert len(dataset.load("mnist", "train", 7).x) == 7
 
 
 def test_json_is_one_object_with_all_that_matters(folder: Path, said: Said) -> None:
@@ -212,3 +218,27 @@ def test_the_program_from_end_to_end(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", mnist.load_data()[1][0][:3])
     assert len(run("predict", "m.tinynn", "x.npy").splitlines()) == 4
     assert "25,450" in run("summary", "m.tinynn")
+
+
+def test_a_training_that_was_stopped_goes_on(folder: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--layers", "16:relu,dropout0.2,10:softmax", "--epochs", "3", "--batch-size", "50", "--json"]
+    straight = json.loads(said(["train", "digits.npz", *options])[0])
+    kept = [*options, "--checkpoint-dir", "kept", "--checkpoint-freq", "2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "CSVLogger", lambda path: PressCtrlC(1))
+        said(["train", "digits.npz", *kept, "--log", "log.csv"], 130)
+    resumed = json.loads(said(["train", "digits.npz", *kept, "--resume"])[0])
+    for name in ("history", "test", "epochs", "seed"):
+        assert resumed[name] == straight[name]
+    assert said(["evaluate", sorted(map(str, Path("kept").iterdir()))[-1], "digits.npz"])[1] == ""
+
+
+def test_a_damaged_checkpoint_is_a_note(folder: Path, said: Said) -> None:
+    kept = ["--layers", "10:softmax", "--checkpoint-dir", "kept", "--quiet"]
+    said(["train", "digits.npz", *kept, "--epochs", "2"])
+    newest = sorted(Path("kept").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:-9])
+    err = said(["train", "digits.npz", *kept, "--epochs", "3", "--resume"])[1]
+    assert err.startswith("tinynn train: note: fit: resume: ")
+    assert "An older checkpoint" in err
+    assert err.count("\n") == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from fnmatch import fnmatch
 from typing import Any
 
 import tinynn
@@ -42,6 +44,16 @@ def score(model: Any, samples: dataset.Samples, batch_size: int = 1024) -> dict[
             samples.x, targets(model, samples.y), batch_size=batch_size, verbose=0, return_dict=True
         )
     return found
+
+
+def need_no_checkpoints(folder: str) -> None:
+    """Raise Mistake if a folder has checkpoints of a training that is not to be resumed."""
+    with suppress(FileNotFoundError):
+        if any(fnmatch(name, "checkpoint-*.tinynn") for name in os.listdir(folder)):
+            raise Mistake(
+                f"--checkpoint-dir: {folder} has checkpoints of a training already. Go on with it by --resume, or give "
+                "the new training another folder."
+            )
 
 
 def need_place(path: str, option: str) -> None:

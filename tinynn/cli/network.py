@@ -17,7 +17,7 @@ HELP = """\
   784:relu        a dense layer of 784 units and its activation; linear without
   conv32x3:relu   a convolution: 32 filters of 3 x 3, and its activation
   pool2           the maximum of every 2 x 2 pixels
-  batchnorm       batch normalization; batchnorm:relu, with an activation after it
+  batchnorm       batch normalization; batchnorm:relu, and an activation after
   dropout0.5      sets half of the numbers to zero in training
   flatten         rows from images; before a dense layer it comes by itself
 Pixels, 0 to 255, are scaled to 0..1 by the network's first layer, which is not

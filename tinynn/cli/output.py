@@ -6,11 +6,15 @@ import json
 import math
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tinynn import __version__
+from tinynn.io.checkpoints import CheckpointWarning
 
 
 def print_json(data: Any) -> None:
@@ -36,6 +40,23 @@ def without_nan(data: Any) -> Any:
 def note(command: str, message: str) -> None:
     """Tell people something on standard error, where it does not disturb what another program reads."""
     print(f"tinynn {command}: note: {message}", file=sys.stderr)
+
+
+@contextmanager
+def notes_of_checkpoints(command: str) -> Iterator[None]:
+    """Tell warnings that a checkpoint could not be read or written as notes; others stay warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CheckpointWarning)
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, CheckpointWarning):
+                note(command, " ".join(str(message).split()))
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = tell
+        yield
 
 
 def versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from tinynn.cli import dataset, models, network
 from tinynn.cli.dataset import Samples
 from tinynn.cli.mistakes import Mistake, told
 from tinynn.cli.options import add_command, add_device, add_limit, number_between, whole
-from tinynn.cli.output import note, print_json, show_scores, versions
+from tinynn.cli.output import note, notes_of_checkpoints, print_json, show_scores, versions
 
 EXAMPLES = """\
 examples:
@@ -25,7 +25,9 @@ examples:
 
 The first two are one network; it tells about 98 % of the test digits right.
 Ctrl-C ends the training after the batch at hand: the network is tested and
-saved all the same."""
+saved all the same. With --checkpoint-dir a training that is killed goes on
+where it stood, as if it had not been stopped: give the same command, with
+--resume."""
 
 
 def add_to(commands: Any) -> None:
@@ -74,6 +76,22 @@ def add_to(commands: Any) -> None:
     add_limit(train)
     train.add_argument("--save", metavar="FILE", help="write the trained model there, by custom NAME.tinynn")
     train.add_argument("--log", metavar="FILE.csv", help="write loss and metrics of every epoch there")
+    train.add_argument(
+        "--checkpoint-dir",
+        metavar="DIR",
+        help="keep the training's state in this folder, for --resume; made if not there",
+    )
+    train.add_argument(
+        "--checkpoint-freq",
+        type=whole(1),
+        metavar="N",
+        help="make a checkpoint every N batches (default: after every epoch)",
+    )
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the newest whole checkpoint in DIR, with the other options as they were; --epochs may be more",
+    )
     train.add_argument("--quiet", action="store_true", help="print the test's result only")
     train.add_argument("--json", action="store_true", help="print one JSON object at the end, and nothing else")
     train.set_defaults(run=run)
@@ -83,6 +101,8 @@ def run(options: argparse.Namespace) -> int:
     """Train; 0 if it went to its end, 1 if it diverged, 130 if Ctrl-C ended it early."""
     if options.early_stopping is not None and options.validation_split is None:
         raise Mistake("--early-stopping needs --validation-split, such as 0.1: samples that tell when to stop.")
+    if options.checkpoint_dir is None and (options.resume or options.checkpoint_freq is not None):
+        raise Mistake("--resume and --checkpoint-freq need --checkpoint-dir, a folder for checkpoints.")
     for option, path in (("--save", options.save), ("--log", options.log)):
         if path is not None:
             models.need_place(path, option)
@@ -173,7 +193,9 @@ def fit(model: tinynn.Sequential, options: argparse.Namespace, training: Samples
         callbacks.append(EarlyStopping(patience=options.early_stopping, restore_best_weights=True))
     if options.log is not None:
         callbacks.append(CSVLogger(options.log))
-    with told(ValueError, OSError, MemoryError):
+    with told(ValueError, OSError, MemoryError, without="fit: "), notes_of_checkpoints("train"):
+        if options.checkpoint_dir is not None and not options.resume:
+            models.need_no_checkpoints(options.checkpoint_dir)
         return model.fit(
             training.x,
             models.targets(model, training.y),
@@ -182,6 +204,9 @@ def fit(model: tinynn.Sequential, options: argparse.Namespace, training: Samples
             verbose=0 if options.quiet or options.json else "auto",
             callbacks=callbacks,
             validation_split=options.validation_split or 0.0,
+            checkpoint_dir=options.checkpoint_dir,
+            checkpoint_freq=options.checkpoint_freq or "epoch",
+            resume=options.resume,
         )
 
 
