@@ -139,6 +139,14 @@ def test_the_loss_goes_by_the_last_activation(
     assert list(model.metric_names) == ["mean_absolute_error" if layers == "1" else "accuracy"]
 
 
+def test_one_linear_output_predicts_whole_numbers_too(folder: Path, said: Said) -> None:
+    x = np.arange(-40, 40)
+    np.savez("ages.npz", x_train=x[:, None] / 40, y_train=x, x_test=x[:, None] / 40, y_test=x)
+    options = ["--layers", "1", "--optimizer", "sgd", "--learning-rate", "0.3", "--epochs", "60", "--batch-size", "8"]
+    assert json.loads(said(["train", "ages.npz", *options, "--json"])[0])["test"]["loss"] < 1e-2
+    assert "class numbers from 0 up, got -40" in said(["train", "ages.npz", "--layers", "1:sigmoid"], 2)[1]
+
+
 def test_a_folder_of_idx_files_is_a_data_set(folder: Path, digits: tuple[Small, Small], said: Said) -> None:
     for part, (images, labels) in zip(("train", "t10k"), digits, strict=True):
         write_idx(folder / f"{part}-images-idx3-ubyte", images)

@@ -171,7 +171,7 @@ def need_outputs(text: str, model: tinynn.Sequential, y: Any) -> None:
     [outputs] = model.output_shape
     if outputs == 1 and isinstance(model.last_activation, tinynn.Softmax):
         raise word.fault("softmax of one unit is always 1; write 1:sigmoid for two classes.")
-    if dataset.is_class_numbers(y):
+    if dataset.is_class_numbers(y) and classifies(model, y):
         if y.min() < 0:
             raise Mistake(f"the labels must be class numbers from 0 up, got {y.min()}.")
         highest = int(y.max())
