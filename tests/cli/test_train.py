@@ -168,6 +168,8 @@ def test_early_stopping_and_the_log(folder: Path, said: Said) -> None:
     with open("l.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows] == losses
+    best = [*arguments, "--epochs", str(len(losses) - 2), "--json"]  # the last one counts
+    assert data["test"] == json.loads(said(["train", "digits.npz", *best])[0])["test"]
 
 
 def test_a_loss_that_is_not_finite_ends_with_1(folder: Path, said: Said) -> None:
