@@ -237,6 +237,7 @@ def test_a_training_that_was_stopped_goes_on(folder: Path, said: Said, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(train, "CSVLogger", lambda path: PressCtrlC(1))
         said(["train", "digits.npz", *kept, "--log", "log.csv"], 130)
+    assert sorted(path.name[-9:] for path in Path("kept").iterdir()) == ["02.tinynn", "03.tinynn"]  # after 2 and 3
     resumed = json.loads(said(["train", "digits.npz", *kept, "--resume"])[0])
     for name in ("history", "test", "epochs", "seed"):
         assert resumed[name] == straight[name]
