@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import tinynn
 from tinynn.cli import main
+from tinynn.cli.output import print_json
 
 
 def test_python_dash_m_is_the_same_program() -> None:
@@ -29,3 +31,9 @@ def test_a_reader_who_has_read_enough_is_no_error(tmp_path: Path) -> None:
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert result.stderr == ""
     assert result.stdout.strip() in ("0", "141")  # 0 if all was written before the reader went
+
+
+def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"output": [1.5, float("nan"), (float("-inf"),)], "n": 3, "name": "NaN"})
+    data = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert data == {"output": [1.5, None, [None]], "n": 3, "name": "NaN"}
