@@ -1,4 +1,4 @@
-"""Rows: shape (Flatten stands in rows_core)."""
+"""Rows: shape (Flatten stands in rows_core), and the scale of the inputs."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ ROWS = [
         shapes(1, 1),
         lambda k: k.layers.RepeatVector(3),
         parity_shapes=((4,), (1,)),
+    ),
+    Row(
+        "Rescaling",
+        lambda: layers.Rescaling(0.2, offset=-1.5),
+        shapes(),
+        lambda k: k.layers.Rescaling(0.2, offset=-1.5),
     ),
     Row("ZeroPadding1D", layers.ZeroPadding1D, sequences, lambda k: k.layers.ZeroPadding1D(), **SEQUENCE),
     Row(

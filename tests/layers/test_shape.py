@@ -14,6 +14,7 @@ from tinynn.layers import (
     Layer,
     Permute,
     RepeatVector,
+    Rescaling,
     Reshape,
     ShapeError,
     UpSampling1D,
@@ -30,6 +31,13 @@ def test_reshape_keeps_the_order() -> None:
     np.testing.assert_array_equal(layer.backward(x.reshape(2, 3, 2)), x)
     assert Reshape(6)(x.reshape(2, 3, 2)).shape == (2, 6)
     assert Reshape((-1,))(np.ones((2, 3))).shape == (2, 3)
+
+
+def test_rescaling_takes_images_of_bytes_to_the_model_s_numbers() -> None:
+    x = np.array([[0, 51, 255]], dtype="uint8")
+    y = Rescaling(1 / 127.5, offset=-1)(x)
+    assert y.dtype == "float32"
+    np.testing.assert_allclose(y, [[-1, -0.6, 1]], rtol=1e-6)
 
 
 def test_permute_counts_from_one(rng: Any) -> None:
@@ -84,6 +92,8 @@ def test_upsampling_copies_and_adds_the_copies_gradients(rng: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Rescaling("1/255"), "Rescaling: scale must be a number .* got '1/255'"),
+        (lambda: Rescaling(1, float("nan")), "Rescaling: offset must be a number .* got nan"),
         (lambda: Reshape((2, 0)), r"Reshape: target_shape must be a tuple of whole numbers .* got \(2, 0\)"),
         (lambda: Reshape((-1, 2, -1)), r"one of which may be -1, got \(-1, 2, -1\)"),
         (lambda: Reshape("4"), "target_shape must be a tuple of whole numbers from 1 up, .*got '4'"),

@@ -352,6 +352,14 @@ ROWS = [
         "the average over the pixels that one came from looks like the natural inverse",
     ),
     Mutant(
+        "Rescaling, the scale is undone in place of multiplied by",
+        lambda: layers.Rescaling(0.2, offset=-1.5), (4, 5), layers.Rescaling.backward,
+        "dx = dy * self.scale",
+        "dx = dy / self.scale",
+        ("factor",),
+        "what was multiplied on the way there is divided on the way back, as one does with data, not with gradients",
+    ),
+    Mutant(
         "ZeroPadding1D, cut at the wrong end",
         lambda: layers.ZeroPadding1D(1), (4, 5, 2), layers.ZeroPadding1D.backward,
         "dx = dy[self.window]",

@@ -114,6 +114,9 @@ from tinynn.layers.regularization import (
     SpatialDropout1D,
     SpatialDropout2D,
 )
+from tinynn.layers.rescaling import (
+    Rescaling,
+)
 from tinynn.layers.shape import (
     Flatten,
     Permute,
@@ -205,6 +208,7 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "RepeatVector",
+    "Rescaling",
     "Reshape",
     "Residual",
     "RotaryEmbedding",

@@ -1,54 +1,13 @@
-"""The command line."""
+"""``tinynn check``."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-import tinynn
 from tinynn.cli import main
-
-
-def test_info_prints_versions_blas_device_and_why(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    assert main(["info"]) == 0
-    out = capsys.readouterr().out
-    for text in (tinynn.__version__, np.__version__, "BLAS", "thread", "cpu", "CuPy is not installed", "[cuda12]"):
-        assert text in out
-
-
-def test_info_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["info", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["NumPy"] == np.__version__
-
-
-def test_info_says_why_a_device_cannot_be_had(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    monkeypatch.setenv("TINYNN_DEVICE", "cuda")
-    assert main(["info", "--json"]) == 1
-    assert "asked for by TINYNN_DEVICE, but CuPy is not installed" in capsys.readouterr().out
-
-
-def test_python_dash_m_is_the_same_program() -> None:
-    result = subprocess.run([sys.executable, "-m", "tinynn", "--version"], capture_output=True, text=True, check=True)
-    assert result.stdout == f"tinynn {tinynn.__version__}\n"
-
-
-def test_unknown_command_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["inof"])
-    assert ended.value.code == 2
-    assert "info" in capsys.readouterr().err
-
 
 LAYER = """
 import numpy as np
@@ -222,10 +181,3 @@ def test_check_tells_a_wrong_input_shape(files: Path, capsys: pytest.CaptureFixt
     assert "was declared for inputs of shape (batch, 4), got (batch, 5)" in capsys.readouterr().err
     assert main(["check", "given.py:conv", "--input", "4,5"]) == 2
     assert "expected an input of shape (batch, height, width, channels)" in capsys.readouterr().err
-
-
-def test_a_reader_who_has_read_enough_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m tinynn info --json | {sys.executable} -c 'pass'; echo ${{PIPESTATUS[0]}}"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert result.stderr == ""
-    assert result.stdout.strip() in ("0", "141")  # 0 if all was written before the reader went
