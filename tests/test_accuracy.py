@@ -39,7 +39,13 @@ def test_tanh_sigmoid_with_its_own_settings() -> None:
 
 @pytest.mark.parametrize(
     ("example", "least"),
-    [("mnist_cnn.py", 0.992), ("mnist_rnn.py", 0.983), ("mnist_resnet.py", 0.9925), ("mnist_vit.py", 0.975)],
+    [
+        ("mnist_cnn.py", 0.992),
+        ("mnist_rnn.py", 0.983),
+        ("mnist_resnet.py", 0.9925),
+        ("mnist_vit.py", 0.975),
+        ("mnist_augmented.py", 0.993),
+    ],
 )
 def test_networks_of_the_other_families(example: str, least: float) -> None:
     assert accuracy_of(example, "--device", "cpu") >= least
