@@ -224,6 +224,17 @@ def test_one_batch_is_learned_without_dropout_noise_and_penalties(make: Any) -> 
     assert trials[0] == trials[1]
 
 
+def test_a_model_that_is_right_already_need_not_move() -> None:
+    x = table()[0]
+    model = compiled(network(Input((8,)), Dense(1, kernel_initializer="ones")), "sgd", "mse")
+    assert examined((model, np.zeros((100, 8)), np.zeros((100, 1)))).ok
+    model.fit(x, x.sum(axis=1, keepdims=True), epochs=50, verbose=0)
+    report = examined((model, x, x.sum(axis=1, keepdims=True)))
+    assert report.ok, str(report)
+    assert report.layers[0].update is not None
+    assert report.layers[0].update < limits.UPDATE_SMALL
+
+
 def test_weights_of_classes_settle_rare_ones() -> None:
     expected, make = SICK["2 % of one class"]
     model, x, y = make()

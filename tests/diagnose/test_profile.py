@@ -96,6 +96,25 @@ def test_kept_memory_counts_an_array_once_and_no_weights() -> None:
     assert (reshape.kept, last.kept) == (0, 0)  # what the last one keeps is a view of that y
 
 
+def test_kept_memory_does_not_count_weights_that_a_cache_names() -> None:
+    class Scale(tinynn.Layer):
+        def build(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+            self.add_weight("g", input_shape, tinynn.Ones())
+            return input_shape
+
+        def forward(self, x: Any, training: bool = False) -> Any:
+            self.cache = (x, self.g)
+            return x * self.g
+
+        def backward(self, dy: Any, need_dx: bool = True) -> Any:
+            x, g = self.take_cache()
+            self.dg = (dy * x).sum(axis=0)
+            return dy * g
+
+    [scale] = profile(tinynn.Sequential([Input((10,)), Scale()], seed=0), batch_size=8)
+    assert scale.kept == 8 * 10 * 4
+
+
 def test_kept_memory_grows_with_the_batch_and_dtype() -> None:
     model = tinynn.Sequential([Input((10,)), Dense(20, "tanh"), Dense(3)], seed=0, dtype="float64")
     assert [row.kept for row in profile(model, batch_size=16)] == [16 * 30 * 8, 0]

@@ -57,7 +57,8 @@ def of_targets(model: Trainer, y: Any, weighted: bool) -> Iterator[Finding]:
                 "train on (y - mean) / deviation, and undo it on the predictions: a network starts near 0 and would "
                 "take many steps to come there",
             )
-    counts = class_counts(y, model.output_shape or ())
+    numbers = model.output_shape == (1,) and type(loss) in (*REGRESSIONS, losses.Poisson)  # 0 and 1 are no classes then
+    counts = None if numbers else class_counts(y, model.output_shape or ())
     if counts is not None and not weighted and counts.sum() >= limits.SAMPLES_A_CLASS * len(counts):
         rarest = int(counts.argmin())
         fair = counts.sum() / len(counts)

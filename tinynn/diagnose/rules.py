@@ -131,7 +131,8 @@ def of_rates(model: Trainer, test: RangeTest | None, facts: list[LayerFacts]) ->
             f"the rate is {rate:.3g}; when rates rise step by step, training diverges at {diverges:.2g}",
             f"a smaller learning rate{'' if suggested is None else f', such as {suggested:.1g}'}",
         )
-    updates = [(fact.update, fact.layer) for fact in facts if fact.update is not None and math.isfinite(fact.update)]
+    learning = [fact for fact in facts if fact.gradient]  # where nothing comes back, there is nothing to learn
+    updates = [(f.update, f.layer) for f in learning if f.update is not None and math.isfinite(f.update)]
     if not updates:
         return
     (largest, large_layer), (smallest, small_layer) = max(updates), min(updates)
@@ -153,7 +154,7 @@ def of_rates(model: Trainer, test: RangeTest | None, facts: list[LayerFacts]) ->
             f"one step changes the weights by {largest:.2g} of their size, where {limits.UPDATE_GOOD:g} is usual",
             "a smaller learning rate, clipping (global_clipnorm=1.0), or larger initial weights if these are tiny",
         )
-    elif smallest < limits.UPDATE_SMALL and not scheduled:
+    elif smallest < limits.UPDATE_SMALL and not scheduled and optimizer.iterations == 0:  # a trained one is there
         yield Finding(
             "update",
             "warning",
