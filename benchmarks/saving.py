@@ -132,7 +132,7 @@ def main() -> None:
         more = [one / other - 1 for one, other in zip(checked, without, strict=True)]
         one = statistics.median(times["one checkpoint"])
         console.print(
-            f"An epoch of the article's network: {statistics.median(without):.2f} s; with a checkpoint every 100 batches "
+            f"An epoch of the article's network: {statistics.median(without):.2f} s; a checkpoint every 100 batches: "
             f"{statistics.median(more):+.1%} (min {min(more):+.1%}, max {max(more):+.1%}). "
             f"One checkpoint takes {1000 * one:.1f} ms: 4 in an epoch are {4 * one / statistics.median(without):.1%}."
         )

@@ -103,7 +103,10 @@ def test_a_folder_and_a_folder_that_is_not_there(tmp_path: Path) -> None:
         network().save_weights(tmp_path / "nowhere" / "a")
     with pytest.raises(OSError, match="Choose a shorter name"):
         network().save_weights(tmp_path / ("a" * 300))
-    assert os.listdir(tmp_path) == []
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe is a device or a pipe, which the file would replace"):
+        network().save_weights(tmp_path / "pipe")
+    assert os.listdir(tmp_path) == ["pipe"]
 
 
 def test_a_link_is_followed_and_permissions_are_the_usual(tmp_path: Path) -> None:

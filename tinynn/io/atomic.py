@@ -64,6 +64,8 @@ def write_atomically(path: Any, parts: Iterable[Any], who: str) -> None:
     folder, name = os.path.split(target)
     if os.path.isdir(target):
         raise IsADirectoryError(errno.EISDIR, f"{who}: {path} is a folder; give the name of a file in it")
+    if os.path.lexists(target) and not os.path.isfile(target):
+        raise OSError(errno.EINVAL, f"{who}: {path} is a device or a pipe, which the file would replace; give a file")
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, f"{who}: there is no folder {folder} to write {name} into; make it first")
     # Of the name only so much that the whole stays below the 255 bytes most file systems allow.
