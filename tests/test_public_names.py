@@ -6,7 +6,6 @@ import importlib
 import inspect
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -72,13 +71,16 @@ def test_every_public_thing_has_a_docstring_and_every_class_an_example() -> None
 
 
 def test_import_is_quick() -> None:
-    """Little more than NumPy, which it cannot do without: a quarter of a second in all where NumPy takes a tenth."""
+    """Little more than NumPy, which it cannot do without: a quarter of a second in all where NumPy takes a tenth.
+
+    Seconds of the processor, which a busy neighbour does not take.
+    """
     best = {"numpy": 9.0, "numpy, tinynn": 9.0}
     for _ in range(3):
         for names in best:
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", f"import {names}"], check=True)
-            best[names] = min(best[names], time.perf_counter() - start)
+            code = f"import time, {names}; print(time.process_time())"
+            done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            best[names] = min(best[names], float(done.stdout))
     assert best["numpy, tinynn"] - best["numpy"] < 0.15
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinynn import layers
+from tinynn.layers.activation_function import ActivationFunction
 from tinynn.layers.activity import ActivityRegularization
-from tinynn.layers.base import ActivationFunction, Layer
+from tinynn.layers.base import Layer
 from tinynn.layers.batch_normalization import Normalization
 from tinynn.layers.combine import Chain
 from tinynn.layers.convolution import Convolution

@@ -16,7 +16,8 @@ from tinynn.diagnose.costs import short_label
 from tinynn.diagnose.limits import SATURATED_SLOPE
 from tinynn.diagnose.neutral import neutral_loss
 from tinynn.layers import HardSigmoid, HardTanh, ReLU, Sigmoid, SimpleRNN, Tanh
-from tinynn.layers.base import ActivationFunction, Layer
+from tinynn.layers.activation_function import ActivationFunction
+from tinynn.layers.base import Layer
 from tinynn.scores import Scores
 from tinynn.training import Trainer
 
