@@ -229,6 +229,7 @@ COUNTS: dict[type, Callable[[Any], int | None]] = {
     Pooling: pooling,
     GlobalPooling: inputs,
     layers.AdaptiveAveragePooling2D: adaptive_pooling,
+    layers.Rescaling: outputs,
     layers.Flatten: nothing,
     layers.Reshape: nothing,
     layers.Permute: nothing,
