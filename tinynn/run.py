@@ -124,14 +124,20 @@ class Run:
     # Checkpoints -------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Make a checkpoint. If it cannot be written, the training goes on, and the user is warned."""
+        """Make a checkpoint; it is written while the training goes on."""
         assert self.checkpoints is not None
         self.model.need_finite_weights(self.epoch)
+        self.finish_saving()
+        self.checkpoints.begin(self.model, self.get_state(), self.batches)
+        if self.batches == 0:
+            self.checkpoints.finish()  # before the first batch nothing is lost by an error
+
+    def finish_saving(self) -> None:
+        """Wait for the checkpoint that is being written. If it could not be, warn the user and go on."""
+        assert self.checkpoints is not None
         try:
-            self.checkpoints.save(self.model, self.get_state(), self.batches)
+            self.checkpoints.finish()
         except OSError as error:
-            if self.batches == 0:
-                raise  # before the first batch nothing is lost by an error
             numbers = self.checkpoints.numbers()
             last = f"after {numbers[-1]} of {self.batches} batches" if numbers else "gone"
             text = f"{error} The training goes on; the newest checkpoint is {last}."

@@ -172,6 +172,9 @@ class Trainer(Compiled):
             if not watchers.not_finite(error):
                 raise
         finally:
+            if checkpoints is not None:
+                run.finish_saving()
+                checkpoints.close()
             optimizer.finish(self.need_arena())
             self.forget()
             watchers.end()

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinynn.arguments import check_count
+from tinynn.config import to_plain
 from tinynn.io.atomic import path_of, remove
-from tinynn.io.files import Contents, Reading
-from tinynn.io.model_file import WHAT, describe, read_model_file, save_model
+from tinynn.io.files import Contents, Reading, write_file
+from tinynn.io.model_file import WHAT, arrays_of, describe, read_model_file
+from tinynn.io.weights import about
 
 if TYPE_CHECKING:
     from tinynn.compiled import Compiled
@@ -27,7 +32,8 @@ class CheckpointWarning(UserWarning):
 class Checkpoints:
     """The checkpoints of one training: a folder, and how often one is made.
 
-    Each is a file as of ``model.save``, with where the training stands beside it: `tinynn.load_model` reads it too.
+    Each is a file as of ``model.save``, with where the training stands beside it: `tinynn.load_model` reads it too. A
+    thread writes it from copies while the training goes on, for the disk takes its time; the next one waits for it.
 
     Parameters
     ----------
@@ -55,7 +61,8 @@ class Checkpoints:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     checkpoints = Checkpoints(folder, "epoch", resume=False)
     ...     for number in (0, 10, 20):
-    ...         checkpoints.save(model, {"epoch": number}, number)
+    ...         checkpoints.begin(model, {"epoch": number}, number)
+    ...     checkpoints.finish()
     ...     print(sorted(os.listdir(folder)))
     ['checkpoint-0000000010.tinynn', 'checkpoint-0000000020.tinynn']
     """
@@ -68,6 +75,9 @@ class Checkpoints:
             check_count(freq, "fit: checkpoint_freq")
         self.freq = freq
         self.described: dict[str, Any] | None = None
+        self.copies: dict[str, np.ndarray] = {}
+        self.writer = ThreadPoolExecutor(1, "checkpoints")
+        self.writing: Future[None] | None = None
         try:
             os.makedirs(self.folder, exist_ok=True)
         except OSError as error:
@@ -84,8 +94,8 @@ class Checkpoints:
         """Whether one is to be made after so many batches of an epoch."""
         return self.freq != "epoch" and step % int(self.freq) == 0
 
-    def save(self, model: Compiled, state: Any, number: int) -> None:
-        """Write a checkpoint, and remove all but the newest ones.
+    def begin(self, model: Compiled, state: Any, number: int) -> None:
+        """Begin to write a checkpoint; when it is whole, all but the newest ones are removed.
 
         Parameters
         ----------
@@ -94,17 +104,41 @@ class Checkpoints:
             Where the training stands: plain data and arrays.
         number : int
             Of the checkpoint: how many batches the training has seen.
+        """
+        who = "fit: checkpoint_dir"
+        self.finish()
+        if self.described is None:
+            self.described = describe(model, who)
+        arrays = arrays_of(model, who)
+        document = self.described | {"state": to_plain(state, "state", arrays)}
+        for name, array in arrays.items():
+            if name not in self.copies or self.copies[name].shape != array.shape:
+                self.copies[name] = np.empty_like(array)
+            self.copies[name][...] = array
+        copies = {name: self.copies[name] for name in arrays}
+        self.writing = self.writer.submit(self.write, number, copies, about(model), document, f"{model.label}: {who}")
+
+    def write(self, number: int, *contents: Any) -> None:
+        """Write a checkpoint, and remove the old ones."""
+        write_file(self.path(number), *contents)
+        for old in self.numbers()[:-KEPT]:
+            remove(self.path(old))
+
+    def finish(self) -> None:
+        """Wait for the checkpoint that is being written.
 
         Raises
         ------
         OSError
             If it cannot be written. Those that were there are as they were.
         """
-        if self.described is None:
-            self.described = describe(model, "fit: checkpoint_dir")
-        save_model(model, self.path(number), self.described, state, "fit: checkpoint_dir")
-        for old in self.numbers()[:-KEPT]:
-            remove(self.path(old))
+        writing, self.writing = self.writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """End the thread, when the last checkpoint is written."""
+        self.writer.shutdown(wait=True)
 
     def newest(self) -> tuple[str, Contents] | None:
         """Return the path and the contents of the newest whole checkpoint, None where the folder has none at all.

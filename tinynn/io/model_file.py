@@ -60,9 +60,14 @@ def save_model(model: Compiled, path: Any, described: dict[str, Any], state: Any
     who : str
         Who writes, for the messages: ``"save"``.
     """
-    arrays = {name: to_host(parameter.value) for name, parameter in parameters_by_name(model, who).items()}
+    arrays = arrays_of(model, who)
     document = described | {"state": to_plain(state, "state", arrays)}
     write_file(path, arrays, about(model), document, f"{model.label}: {who}")
+
+
+def arrays_of(model: Compiled, who: str) -> dict[str, np.ndarray]:
+    """Return the weights on the host, by their names; not copied where they are there already."""
+    return {name: to_host(parameter.value) for name, parameter in parameters_by_name(model, who).items()}
 
 
 def load_model(
