@@ -128,7 +128,7 @@ class Model(Layer):
             for layer in inside:
                 layer.unfilled = None
         penalized = [layer for layer in inside if layer.activity_penalty is not None]
-        self.arena = Arena(self.parameters, self.dtype, self.device.xp, penalized)
+        self.arena = Arena(self.parameters, self.dtype, self.device.xp, penalized, copy_values=unfilled is None)
 
     def unbuild(self) -> None:
         """Forget weights and shapes, of the layers inside too."""

@@ -72,6 +72,8 @@ class Arena:
         ``numpy`` or ``cupy``: the library of the model's device.
     penalized : sequence of Layer, default ()
         Those whose forward adds to the loss, by their ``activity_penalty``.
+    copy_values : bool, default True
+        False where a file will fill the vectors; until then they hold anything.
 
     Attributes
     ----------
@@ -98,21 +100,29 @@ class Arena:
     array([5., 5.], dtype=float32)
     """
 
-    def __init__(self, parameters: Sequence[Parameter], dtype: str, xp: Any, penalized: Sequence[Any] = ()) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        dtype: str,
+        xp: Any,
+        penalized: Sequence[Any] = (),
+        copy_values: bool = True,
+    ) -> None:
         self.xp = xp
         self.penalized = list(penalized)
         self.parameters = list(parameters)
         learned = [parameter for parameter in self.parameters if parameter.trainable]
         kept = [parameter for parameter in self.parameters if not parameter.trainable]
         self.values: Array = xp.empty(sum(parameter.size for parameter in learned), dtype=dtype)
-        self.grads: Array = xp.zeros_like(self.values)
+        self.grads: Array = xp.zeros(self.values.shape, dtype=dtype)
         self.state: Array = xp.empty(sum(parameter.size for parameter in kept), dtype=dtype)
         for group, values, grads in ((learned, self.values, self.grads), (kept, self.state, self.state)):
             start = 0
             for parameter in group:
                 stop = start + parameter.size
                 value = values[start:stop].reshape(parameter.shape)
-                value[...] = xp.asarray(parameter.value)
+                if copy_values:
+                    value[...] = xp.asarray(parameter.value)
                 parameter.bind(value, grads[start:stop].reshape(parameter.shape))
                 parameter.in_arena = True
                 start = stop
