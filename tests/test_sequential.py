@@ -214,7 +214,7 @@ def test_dtype_is_the_models(rng: np.random.Generator) -> None:
         assert all(weight.dtype == dtype for weight in model.get_weights())
     start = Sequential([Input((3,)), Dense(2)], dtype="float64").get_weights()[0]
     assert (start != start.astype("float32")).any()  # drawn in float64, not widened from float32
-    with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64', got 'int8'"):
+    with pytest.raises(ValueError, match="dtype must be 'float32', 'float64' or 'mixed_float16', got 'int8'"):
         Sequential(dtype="int8")
     with pytest.raises(ValueError, match="seed must be a whole number from 0 up, got -1"):
         Sequential(seed=-1)

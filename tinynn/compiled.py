@@ -12,6 +12,7 @@ from tinynn import data, losses, optimizers
 from tinynn import metrics as metric_kinds
 from tinynn.backend import Array, to_device, to_host
 from tinynn.data import Samples
+from tinynn.half import HalfPrecision
 from tinynn.io.model_file import describe, save_model
 from tinynn.layers.activations import Linear
 from tinynn.layers.base import Layer, ShapeError
@@ -98,6 +99,8 @@ class Compiled(Model):
             if isinstance(given, str):
                 raise TypeError(f"{self.label}: compile: {which} must be a list, such as {which}=[{given!r}].")
         new_optimizer, new_loss = optimizers.get(optimizer), losses.get(loss)
+        if self.mixed and not isinstance(new_optimizer, optimizers.LossScaleOptimizer):
+            new_optimizer = optimizers.LossScaleOptimizer(new_optimizer)
         check_loss(new_loss)
         names = [metric_kinds.check_name(metric) for metric in metrics or ()]
         names += [weighted_name(metric_kinds.check_name(metric), names) for metric in weighted_metrics or ()]
@@ -211,9 +214,15 @@ class Compiled(Model):
         """
         optimizer, loss = self.need_compiled(who)
         activation = self.last_activation
+        net: Layer = self
         if activation is not None and isinstance(loss, losses.LogitLoss) and loss.can_take_logits_of(activation):
-            return TrainedParts(optimizer, self.with_activation(Linear()), loss.on_logits(), activation)
-        return TrainedParts(optimizer, self, loss, Linear())
+            net, loss = self.with_activation(Linear()), loss.on_logits()
+        else:
+            activation = Linear()
+        if self.computes_half:
+            assert isinstance(optimizer, optimizers.LossScaleOptimizer)
+            net = HalfPrecision(net, self.need_arena(), optimizer)
+        return TrainedParts(optimizer, net, loss, activation)
 
     def metrics_for(self, y: Array) -> list[metric_kinds.Metric]:
         """Return the compiled metrics for targets like `y`."""

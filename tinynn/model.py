@@ -28,8 +28,9 @@ class Model(Layer):
     seed : int, optional
         Decides the initial weights, the shuffling and every other random number of this model. By default a new one
         is drawn; read it in ``model.seed``.
-    dtype : {"float32", "float64"}, default "float32"
-        The dtype of weights, activations and gradients.
+    dtype : {"float32", "float64", "mixed_float16"}, default "float32"
+        The dtype of weights, activations and gradients. With "mixed_float16" a CUDA device computes with float16 and
+        keeps the weights in float32; the CPU, which has no fast product for it, computes with float32.
     """
 
     arena: Arena | None = None
@@ -43,15 +44,16 @@ class Model(Layer):
         dtype: str = "float32",
     ) -> None:
         super().__init__(name=name)
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"{self.label}: dtype must be 'float32' or 'float64', got {dtype!r}.")
+        if dtype not in ("float32", "float64", "mixed_float16"):
+            raise ValueError(f"{self.label}: dtype must be 'float32', 'float64' or 'mixed_float16', got {dtype!r}.")
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         elif not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"{self.label}: seed must be a whole number from 0 up, got {seed!r}.")
         self.device = choose_device(device)
         self.seed = int(seed)
-        self.dtype = dtype
+        self.mixed = dtype == "mixed_float16"
+        self.dtype = "float32" if self.mixed else dtype
 
     def connect(self, input_shape: Shape) -> Shape:
         """Build the layers inside for inputs of this shape and return the shape of the output."""
@@ -128,7 +130,16 @@ class Model(Layer):
             for layer in inside:
                 layer.unfilled = None
         penalized = [layer for layer in inside if layer.activity_penalty is not None]
-        self.arena = Arena(self.parameters, self.dtype, self.device.xp, penalized, copy_values=unfilled is None)
+        filled, half = unfilled is None, self.computes_half
+        self.arena = Arena(self.parameters, self.dtype, self.device.xp, penalized, copy_values=filled, half=half)
+        for layer in inside if half else ():
+            if not isinstance(layer, Model):
+                layer.dtype = "float16"
+
+    @property
+    def computes_half(self) -> bool:
+        """Whether the layers compute in half precision: if that was asked for, and the device can do it fast."""
+        return self.mixed and self.device.xp is not np
 
     def unbuild(self) -> None:
         """Forget weights and shapes, of the layers inside too."""
@@ -152,7 +163,7 @@ class Model(Layer):
 
     def cast(self, x: Array) -> Array:
         """Return inputs in the model's dtype; numbers of things stay whole."""
-        return x if self.takes_integers else x.astype(self.dtype, copy=False)
+        return x if self.takes_integers else x.astype("float16" if self.computes_half else self.dtype, copy=False)
 
     def get_weights(self) -> list[Array]:
         """Return copies of all weights as NumPy arrays, in Keras's order and layout."""
@@ -163,6 +174,12 @@ class Model(Layer):
         """Write all weights or none; see `Layer.set_weights`."""
         self.need_weights("set_weights")
         super().set_weights(weights)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Bring weights that were written to where the layers compute with them."""
+        if self.arena is not None:
+            self.arena.refresh()
 
     def save_weights(self, path: Any) -> None:
         """Write all weights to a safetensors file; a kill at any moment leaves the old file or the new one.
@@ -210,6 +227,7 @@ class Model(Layer):
         """
         self.need_weights("load_weights")
         load_weights(self, path)
+        self.refresh()
 
     def count_params(self) -> int:
         """Return how many numbers the model learns."""

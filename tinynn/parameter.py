@@ -46,6 +46,10 @@ class Parameter:
         """Make `value` and `grad` the arrays that the owner computes with; `grad` counts only where it is learned."""
         self.value = value
         self.grad = grad
+        self.show(value, grad)
+
+    def show(self, value: Array, grad: Array) -> None:
+        """Let the owner compute with these arrays, which are not always those that the optimizer changes."""
         attributes = vars(self.owner)  # past Layer.__setattr__, which would copy into the old arrays
         attributes[self.name] = value
         if self.trainable:
@@ -74,12 +78,16 @@ class Arena:
         Those whose forward adds to the loss, by their ``activity_penalty``.
     copy_values : bool, default True
         False where a file will fill the vectors; until then they hold anything.
+    half : bool, default False
+        Whether the layers compute with copies in half precision: see `tinynn.half`.
 
     Attributes
     ----------
     values, grads : array of shape (number of learned numbers,)
     state : array of shape (number of kept numbers,)
         What layers keep and do not learn, such as running means.
+    half, half_grads : array
+        What the layers compute with in place of `values` and `grads`, where that is half precision.
     regularized : list of (Parameter, Regularizer)
         Those with a penalty.
     penalized : list of Layer
@@ -107,8 +115,10 @@ class Arena:
         xp: Any,
         penalized: Sequence[Any] = (),
         copy_values: bool = True,
+        half: bool = False,
     ) -> None:
         self.xp = xp
+        self.in_half = half
         self.penalized = list(penalized)
         self.parameters = list(parameters)
         learned = [parameter for parameter in self.parameters if parameter.trainable]
@@ -116,6 +126,9 @@ class Arena:
         self.values: Array = xp.empty(sum(parameter.size for parameter in learned), dtype=dtype)
         self.grads: Array = xp.zeros(self.values.shape, dtype=dtype)
         self.state: Array = xp.empty(sum(parameter.size for parameter in kept), dtype=dtype)
+        if half:
+            self.half: Array = xp.empty(self.values.shape, dtype="float16")
+            self.half_grads: Array = xp.zeros(self.values.shape, dtype="float16")
         for group, values, grads in ((learned, self.values, self.grads), (kept, self.state, self.state)):
             start = 0
             for parameter in group:
@@ -124,21 +137,35 @@ class Arena:
                 if copy_values:
                     value[...] = xp.asarray(parameter.value)
                 parameter.bind(value, grads[start:stop].reshape(parameter.shape))
+                if half and group is learned:
+                    shown = (vector[start:stop].reshape(parameter.shape) for vector in (self.half, self.half_grads))
+                    parameter.show(*shown)
                 parameter.in_arena = True
                 start = stop
+        if copy_values:
+            self.refresh()
         self.regularized = [(p, p.regularizer) for p in learned if p.regularizer is not None]
 
-    def __getstate__(self) -> tuple[list[Parameter], list[Any], Array]:
+    def __getstate__(self) -> tuple[list[Parameter], list[Any], Array, bool]:
         """Return what a copy needs: `copy` and `pickle` would make every view an array of its own.
 
         The arrays themselves travel in the layers; the empty one says which dtype and whose library.
         """
-        return self.parameters, self.penalized, self.values[:0]
+        return self.parameters, self.penalized, self.values[:0], self.in_half
 
-    def __setstate__(self, state: tuple[list[Parameter], list[Any], Array]) -> None:
+    def __setstate__(self, state: tuple[list[Parameter], list[Any], Array, bool]) -> None:
         """Make the arena anew over the copied layers, whose arrays become views into it."""
-        parameters, penalized, empty = state
-        Arena.__init__(self, parameters, str(empty.dtype), array_module(empty), penalized)
+        parameters, penalized, empty, half = state
+        Arena.__init__(self, parameters, str(empty.dtype), array_module(empty), penalized, half=half)
+
+    def refresh(self) -> None:
+        """Bring what was written into `values` to the layers, where these compute with copies."""
+        if self.in_half:
+            self.half[...] = self.values
+
+    def collect(self, scale: float) -> None:
+        """Make `grads` what the layers wrote, divided by the scale of the loss."""
+        self.xp.divide(self.half_grads, scale, out=self.grads, dtype=self.grads.dtype)
 
     @property
     def size(self) -> int:

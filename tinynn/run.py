@@ -225,6 +225,7 @@ class Run:
             )
         model.set_training_state(state["training"])
         write_parameters(parameters, contents)
+        model.refresh()
         model.seed = model.seed if seed is None else seed
         self.epoch, self.step, self.batches = run["epoch"], run["step"], run["batches"]
         self.order_of = tuple(run["order_of"])

@@ -118,7 +118,8 @@ class Sequential(Trainer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments with which another model like this is made: of the same layers, however they came in."""
         start = [] if self.given_input_shape is None else [Input(self.given_input_shape)]
-        config = {"layers": [*start, *self.layers], "seed": self.seed, "dtype": self.dtype}
+        dtype = "mixed_float16" if self.mixed else self.dtype
+        config = {"layers": [*start, *self.layers], "seed": self.seed, "dtype": dtype}
         return config if self.name is None else config | {"name": self.name}
 
     def connect(self, input_shape: Shape) -> Shape:
@@ -243,7 +244,7 @@ class Sequential(Trainer):
         console = Console()
         shape = ("batch", *(self.input_shape or ()))
         heading = f"{self.name or self.default_name}  input ({', '.join(map(str, shape))})  "
-        heading += f"{self.dtype} on {self.device.name}"
+        heading += f"{'mixed_float16' if self.computes_half else self.dtype} on {self.device.name}"
         if profile:
             from tinynn.diagnose.costs import profile as measure
             from tinynn.diagnose.costs import profile_table

@@ -347,7 +347,7 @@ class Trainer(Compiled):
         batches = bar_over(source.batches(0, 0, None), source.steps, "predict", verbose)
         for step, batch in enumerate(batches):
             watchers.predict_batch_begin(step)
-            outputs.append(to_host(self.forward(self.cast(batch.x))))
+            outputs.append(to_host(self.forward(self.cast(batch.x)).astype(self.dtype, copy=False)))
             watchers.predict_batch_end(step, outputs[-1])
         self.forget()
         watchers.predict_end()

@@ -179,6 +179,7 @@ def fill(model: Any, contents: Contents, device: str | Device | None) -> None:
     if differences:
         raise DamagedFile(f"its weights are not those of its model ({'; '.join(differences)})")
     write_parameters(parameters, contents)
+    model.refresh()
 
 
 class Room:

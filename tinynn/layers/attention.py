@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number
 from tinynn.backend import Array, array_module
@@ -14,6 +16,11 @@ from tinynn.layers.position import RotaryEmbedding
 from tinynn.layers.regularization import Dropout
 
 NEVER = -1e9  # the score of a step that may not be looked at: its share, exp(NEVER - anything), is 0
+
+
+def never(s: Array) -> float:
+    """Return `NEVER` for scores of this kind: half precision ends before it."""
+    return max(NEVER, float(np.finfo(s.dtype).min) / 2)
 
 
 class MultiHeadAttention(Layer):
@@ -303,7 +310,7 @@ class MultiHeadAttention(Layer):
         qs = qr.reshape(B, G, -1, K) * (1 / math.sqrt(K))                       # heads of a group: one long column
         s = xp.matmul(qs, kr.transpose(0, 1, 3, 2))                             # (B, G, H/G T, K) (B, G, K, S)
         if seen is not None:
-            s = xp.where(seen, s.reshape(B, G, -1, T, S), NEVER).reshape(s.shape)
+            s = xp.where(seen, s.reshape(B, G, -1, T, S), never(s)).reshape(s.shape)
         z = s - s.max(axis=-1, keepdims=True)                                   # exp cannot overflow
         e = xp.exp(z)
         p = e / e.sum(axis=-1, keepdims=True)                                   # (B, G, H/G T, S)

@@ -20,6 +20,7 @@ from tinynn.optimizers.base import Optimizer
 from tinynn.optimizers.classic import SGD, RMSprop
 from tinynn.optimizers.lamb import Lamb
 from tinynn.optimizers.lion import Lion
+from tinynn.optimizers.loss_scale import LossScaleOptimizer
 
 __all__ = [
     "OPTIMIZERS",
@@ -32,6 +33,7 @@ __all__ = [
     "Adamax",
     "Lamb",
     "Lion",
+    "LossScaleOptimizer",
     "Nadam",
     "Optimizer",
     "RMSprop",
