@@ -34,6 +34,7 @@ def test_public_names_are_exactly_all() -> None:
         "diagnose",
         "exercises",
         "kernels",
+        "extras",
         "half",
         "interrupt",
         "model",

@@ -20,27 +20,6 @@ from tinynn.callbacks.files import writing
 BINS = 30  # as many as TensorBoard shows
 
 
-def need_tensorboardx() -> None:
-    """Raise ImportError if tensorboardX is missing.
-
-    Raises
-    ------
-    ImportError
-        The message says what to install.
-
-    Examples
-    --------
-    >>> need_tensorboardx()
-    """
-    try:
-        import tensorboardX  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "the callback TensorBoard needs tensorboardX, which could not be imported: install tinynn from its "
-            "checkout with the extra 'tensorboard' (pip install '.[tensorboard]')."
-        ) from error
-
-
 class EventFile:
     """A file of records, which starts where there is none and goes on where there is.
 

@@ -14,8 +14,9 @@ from typing import Any
 from tinynn.arguments import check_count
 from tinynn.backend import Array, array_module
 from tinynn.callbacks.base import Callback, Logs
-from tinynn.callbacks.event_file import EventFile, histogram, need_tensorboardx
+from tinynn.callbacks.event_file import EventFile, histogram
 from tinynn.callbacks.files import make_folder
+from tinynn.extras import need
 from tinynn.layers.base import Layer
 
 RUNS = ("train", "validation")
@@ -86,7 +87,7 @@ class TensorBoard(Callback):
         write_steps_per_second: bool = False,
         update_freq: str | int = "epoch",
     ) -> None:
-        need_tensorboardx()
+        need("the callback TensorBoard", "tensorboardX", "tensorboard")
         if not isinstance(log_dir, str | os.PathLike) or not os.fspath(log_dir):
             raise TypeError(f"TensorBoard: log_dir must be the name of a folder, got {log_dir!r:.60}.")
         self.log_dir = os.fsdecode(log_dir)

@@ -11,6 +11,7 @@ from tinynn.arguments import Shape
 from tinynn.backend import Array
 from tinynn.cli.mistakes import Mistake
 from tinynn.cli.output import note
+from tinynn.extras import need
 from tinynn.layers.base import show_shape
 
 ENDINGS = (".png", ".jpg", ".jpeg")
@@ -45,12 +46,11 @@ def load(path: str, shape: Shape, invert: bool) -> Array:
 def opened(path: str, mode: str) -> Any:
     """Return the picture in a file, in a mode of Pillow's."""
     try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise Mistake(
-            "pictures need Pillow, which could not be imported: install tinynn from its checkout with the extra "
-            "'images' (pip install '.[images]')."
-        ) from None
+        need("a picture", "Pillow", "images", "PIL")
+    except ImportError as error:
+        raise Mistake(str(error)) from None
+    from PIL import Image, ImageOps
+
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as file:
             if file.width * file.height > MOST_PIXELS:

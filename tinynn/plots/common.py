@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tinynn.backend import Array
+from tinynn.extras import need
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,13 +29,7 @@ def need_matplotlib() -> None:
     --------
     >>> need_matplotlib()
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "plots need matplotlib, which could not be imported: install tinynn from its checkout with the extra 'viz' "
-            "(pip install '.[viz]')."
-        ) from error
+    need("tinynn.plots", "matplotlib", "viz")
 
 
 def new_figure(width: float, height: float) -> Figure:

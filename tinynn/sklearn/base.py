@@ -15,6 +15,7 @@ from tinynn.arguments import check_count, check_number, find
 from tinynn.backend import Array
 from tinynn.callbacks import EarlyStopping
 from tinynn.data import Samples
+from tinynn.extras import advice
 from tinynn.layers import Dense, Input, Layer
 from tinynn.layers.base import show_shape
 from tinynn.optimizers.base import check_above_0
@@ -29,10 +30,7 @@ try:
     from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
-    raise ImportError(
-        "tinynn.sklearn needs scikit-learn 1.6 or newer, which could not be imported: install tinynn from its checkout "
-        "with the extra 'sklearn' (pip install '.[sklearn]')."
-    ) from error
+    raise ImportError(advice("tinynn.sklearn", "scikit-learn 1.6 or newer", "sklearn")) from error
 
 # MLPClassifier calls two of the activations otherwise than everybody else.
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
