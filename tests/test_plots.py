@@ -422,7 +422,7 @@ class TestMatplotlib:
     )
     def test_without_it_the_message_names_the_extra(self, draw, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib", None)
-        with pytest.raises(ImportError, match=r"tinynn.plots needs matplotlib.*extra 'viz' \(pip install '\.\[viz\]'\)"):
+        with pytest.raises(ImportError, match=r"plots needs matplotlib.*extra 'viz' \(pip install '\.\[viz\]'\)"):
             draw()
 
     def test_is_not_imported_before_it_is_needed(self):

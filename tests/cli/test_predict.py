@@ -151,6 +151,6 @@ def test_without_pillow_the_extra_is_named(folder: Path, said: Said, monkeypatch
     Image.new("L", (28, 28)).save("x.png")
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert said(["predict", "model.tinynn", "x.png"], 2)[1] == (
-        "tinynn predict: a picture needs Pillow, which could not be imported: install tinynn from its checkout with the "
-        "extra 'images' (pip install '.[images]').\n"
+        "tinynn predict: a picture needs Pillow, which could not be imported: install tinynn from its checkout with "
+        "the extra 'images' (pip install '.[images]').\n"
     )
