@@ -209,6 +209,12 @@ def test_sums_over_many_rows_are_no_less_exact(kind: Any) -> None:
         (layers.Conv2D(5, 3, padding="same"), (9, 8, 3)),
         (layers.Conv2D(6, (2, 3), strides=(2, 1), groups=3), (9, 8, 6)),
         (layers.Conv1D(4, 3, dilation_rate=2, padding="causal"), (11, 3)),
+        (layers.Conv2D(40, 3, padding="same"), (9, 8, 19)),  # a tile and a part of one
+        (layers.Conv2D(33, (5, 2), strides=(3, 2)), (13, 10, 34)),  # places that no window sees
+        (layers.Conv2D(32, 2, strides=3), (8, 9, 16)),  # whole tiles; places between windows
+        (layers.Conv2D(70, 3, dilation_rate=2, groups=2), (9, 8, 12)),
+        (layers.Conv1D(5, 4, strides=3, padding="causal"), (20, 3)),
+        (layers.Conv3D(17, 2, strides=(1, 2, 1), padding="same"), (3, 4, 3, 5)),
         (layers.DepthwiseConv2D(3, padding="same"), (9, 20, 7)),
         (layers.DepthwiseConv2D((3, 2), strides=2, use_bias=False), (9, 8, 17)),
         (layers.DepthwiseConv2D(2, dilation_rate=(1, 3)), (9, 8, 1)),
@@ -226,6 +232,30 @@ def test_larger_than_the_table(layer: Layer, shape: tuple[int, ...], dtype: str)
     x = rng.normal(size=(7, *shape)).astype(dtype)
     dy = rng.normal(size=layer(x).shape).astype(dtype)
     assert_equal(in_dtype(layer, dtype), x, dy, dtype)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_a_convolution_of_many_parts(padding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("tinynn.kernels.fused.convolution"), "NUMBERS", 300)
+    rng = np.random.default_rng(0)
+    for channels in (1, 3):
+        layer = layers.Conv2D(5, 3, padding=padding)
+        x = rng.normal(size=(7, 6, 6, channels)).astype("float32")
+        dy = rng.normal(size=layer(x).shape).astype("float32")
+        assert_equal(in_dtype(layer, "float32"), x, dy, "float32")
+
+
+@every_dtype
+def test_a_convolution_keeps_nan_and_infinity_in_their_windows(dtype: str) -> None:
+    layer = layers.Conv2D(3, 2)
+    x = np.random.default_rng(0).random((2, 7, 7, 2)).astype(dtype)
+    dy = layer(x)
+    in_dtype(layer, dtype)
+    x[0, 2, 3, 1], x[1, 5, 5, 0] = np.nan, np.inf
+    dy[0, 1, 1, 2], dy[1, 4, 4, 0] = np.nan, -np.inf
+    for ours, theirs in zip(outcome(layer, x, dy, plain=False), outcome(layer, x, dy, plain=True), strict=True):
+        np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+        np.testing.assert_array_equal(np.isinf(ours), np.isinf(theirs))
 
 
 @every_dtype

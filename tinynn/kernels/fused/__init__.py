@@ -32,7 +32,7 @@ from tinynn.kernels.fused.activations import (
     softplus,
     softplus_backward,
 )
-from tinynn.kernels.fused.columns import col2im, im2col
+from tinynn.kernels.fused.convolution import convolution, convolution_input, convolution_weights
 from tinynn.kernels.fused.depthwise import depthwise, depthwise_backward
 from tinynn.kernels.fused.normalization import (
     columns_backward,
@@ -53,10 +53,12 @@ from tinynn.kernels.fused.softmax import (
 
 __all__ = [
     "adam",
-    "col2im",
     "columns_backward",
     "columns_forward",
     "columns_sums",
+    "convolution",
+    "convolution_input",
+    "convolution_weights",
     "depthwise",
     "depthwise_backward",
     "elu",
@@ -73,7 +75,6 @@ __all__ = [
     "hard_swish_backward",
     "hard_tanh",
     "hard_tanh_backward",
-    "im2col",
     "leaky_relu",
     "leaky_relu_backward",
     "log_sigmoid",
