@@ -34,6 +34,7 @@ from tinynn.kernels.fused.activations import (
 )
 from tinynn.kernels.fused.convolution import convolution, convolution_input, convolution_weights
 from tinynn.kernels.fused.depthwise import depthwise, depthwise_backward
+from tinynn.kernels.fused.lstm import factor, lstm_step, lstm_step_backward, product
 from tinynn.kernels.fused.normalization import (
     columns_backward,
     columns_forward,
@@ -63,6 +64,7 @@ __all__ = [
     "depthwise_backward",
     "elu",
     "elu_backward",
+    "factor",
     "gelu",
     "gelu_backward",
     "gelu_tanh",
@@ -81,8 +83,11 @@ __all__ = [
     "log_sigmoid_backward",
     "log_softmax",
     "log_softmax_backward",
+    "lstm_step",
+    "lstm_step_backward",
     "masked_softmax",
     "moments",
+    "product",
     "relu",
     "relu_backward",
     "rows_backward",

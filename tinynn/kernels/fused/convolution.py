@@ -27,56 +27,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.compiler import loop
-from tinynn.kernels.fused.tiles import BYTES, ROWS, fill, in_tiles, narrow_tile, wide_tile, width
+from tinynn.kernels.fused.tiles import ROWS, fill, in_tiles, multiply, multiply_rows, width
 
-WINDOWS = 128  # of which dW is the sum before it is added to the others: they stay in the innermost cache meanwhile
 NUMBERS = 2**18  # of x that are worked on together: they stay in a processor's own cache while tile follows tile
 TABLES = 32  # that are kept: to make them takes longer than a small convolution
-
-
-@loop
-def _sums(x: Any, start: Any, offset: Any, W: Any, bias: Any, z: Any) -> None:
-    """Write z; `bias` (G, tiles, ROWS width) is what the sums of a tile are added to."""
-    G, tiles, K, wide = W.shape
-    B, N, filters = z.shape
-    part = np.empty(ROWS * wide, z.dtype)  # for a tile that is larger than what is left of z
-    for g in range(G):
-        for a in range(tiles):
-            columns = min(wide, filters // G - a * wide)
-            for b in range(B):
-                whole_z = z[b].reshape(-1)
-                for n in range(0, N, ROWS):
-                    rows, place = min(ROWS, N - n), n * filters + g * (filters // G) + a * wide
-                    fits = rows == ROWS and columns == wide
-                    into, stride = (whole_z[place:], filters) if fits else (part, wide)
-                    if wide * z.itemsize > BYTES:
-                        wide_tile(x[b], start[n : n + ROWS], offset[g, :K], W[g, a], bias[g, a], into, stride)
-                    else:
-                        narrow_tile(x[b], start[n : n + ROWS], offset[g, :K], W[g, a], bias[g, a], into, stride)
-                    if not fits:
-                        for q in range(rows):
-                            for o in range(columns):
-                                whole_z[place + q * filters + o] = part[q * wide + o]
-
-
-@loop
-def _weights(x: Any, start: Any, offset: Any, dz: Any, dW: Any) -> None:
-    """Add to dW; dz has as many columns as the tiles."""
-    G, tiles, blocks, numbers = dW.shape
-    wide = numbers // ROWS
-    for g in range(G):
-        for b in range(dz.shape[0]):
-            for n in range(0, dz.shape[1], WINDOWS):
-                end = min(n + WINDOWS, dz.shape[1])
-                for a in range(tiles):
-                    columns = dz[b, n:end, g, a * wide : (a + 1) * wide]
-                    for k in range(blocks):
-                        rows, sums = offset[g, k * ROWS : (k + 1) * ROWS], dW[g, a, k]
-                        if wide * dz.itemsize > BYTES:
-                            wide_tile(x[b], rows, start[n:end], columns, sums, sums, wide)
-                        else:
-                            narrow_tile(x[b], rows, start[n:end], columns, sums, sums, wide)
 
 
 def tables(begins: Sequence[Array], kernel: Sequence[Array], sizes: Sequence[int], C: int, G: int) -> tuple[Any, Any]:
@@ -148,7 +102,7 @@ def convolution(x: Array, W: Array, b: Array | None, windows: Any, G: int) -> Ar
     bias_tiles = in_tiles(bias.reshape(G, 1, -1)).repeat(ROWS, axis=2).reshape(*W_tiles.shape[:2], -1)
     z = np.empty((len(x), *windows.count, filters), dtype=dtype)
     for part, seen in padded_parts(x, windows.padding, dtype):
-        _sums(seen, start, offset, W_tiles, bias_tiles, z[part].reshape(len(seen), -1, filters))
+        multiply(seen, start, offset, W_tiles, bias_tiles, z[part].reshape(len(seen), -1, filters))
     return z
 
 
@@ -164,7 +118,7 @@ def convolution_weights(dz: Array, x: Array, windows: Any, G: int) -> Array:
         columns = dz[part].reshape(len(seen), -1, G, filters // G)
         if more:
             columns = np.concatenate([columns, np.zeros((*columns.shape[:-1], more), dtype=dtype)], axis=-1)
-        _weights(seen, start, offset, np.ascontiguousarray(columns, dtype=dtype), dW)
+        multiply_rows(seen, start, offset, np.ascontiguousarray(columns, dtype=dtype), dW)
     K = math.prod(windows.kernel) * C // G
     dW2 = dW.reshape(G, tiles, -1, wide).transpose(2, 0, 1, 3).reshape(-1, G, tiles * wide)[:K, :, : filters // G]
     return dW2.reshape(*windows.kernel, C // G, filters)
@@ -233,6 +187,6 @@ def convolution_input(dz: Array, W: Array, windows: Any, G: int) -> Array:
         for part, seen in padded_parts(dz, turn.padding, dtype):
             dx_r = dx[(part, *turn.places)]  # every place, with strides of 1
             made = dx_r if dx_r.flags.c_contiguous else np.empty_like(dx_r, order="C")
-            _sums(seen, turn.start, turn.offset, W_tiles, nothing, made.reshape(len(seen), -1, G * size))
+            multiply(seen, turn.start, turn.offset, W_tiles, nothing, made.reshape(len(seen), -1, G * size))
             dx_r[...] = made
     return dx

@@ -17,8 +17,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tinynn.backend import Array
+from tinynn.kernels.fused.compiler import loop
 
 ROWS = 6  # with two registers of columns that is 12 of sums, 2 of columns, 1 of a row: most processors have 16
+ROWS_AT_ONCE = 128  # of dz, which are summed up before the sum is added to the others: they stay in the innermost cache
 BYTES = 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 32  # of a register
 
 
@@ -90,6 +92,56 @@ def tile_of(count: int) -> Any:
 
 
 narrow_tile, wide_tile = tile_of(1), tile_of(2)
+
+
+@loop
+def multiply(x: Any, start: Any, offset: Any, W: Any, bias: Any, z: Any) -> None:
+    """Write z[n] = bias + sum_k x[start[n] + offset[k]] W[k] for every sample and group.
+
+    Shapes   x (B, S), start (N,), offset (G, K), W (G, tiles, K, width), bias (G, tiles, ROWS width), z (B, N, O)
+    """
+    G, tiles, K, wide = W.shape
+    B, N, filters = z.shape
+    part = np.empty(ROWS * wide, z.dtype)  # for a tile that is larger than what is left of z
+    for g in range(G):
+        for a in range(tiles):
+            columns = min(wide, filters // G - a * wide)
+            for b in range(B):
+                whole_z = z[b].reshape(-1)
+                for n in range(0, N, ROWS):
+                    rows, place = min(ROWS, N - n), n * filters + g * (filters // G) + a * wide
+                    fits = rows == ROWS and columns == wide
+                    into, stride = (whole_z[place:], filters) if fits else (part, wide)
+                    if wide * z.itemsize > BYTES:
+                        wide_tile(x[b], start[n : n + ROWS], offset[g, :K], W[g, a], bias[g, a], into, stride)
+                    else:
+                        narrow_tile(x[b], start[n : n + ROWS], offset[g, :K], W[g, a], bias[g, a], into, stride)
+                    if not fits:
+                        for q in range(rows):
+                            for o in range(columns):
+                                whole_z[place + q * filters + o] = part[q * wide + o]
+
+
+@loop
+def multiply_rows(x: Any, start: Any, offset: Any, dz: Any, dW: Any) -> None:
+    """Add dW[k] += sum_n x[start[n] + offset[k]] dz[n] over all samples, for every group.
+
+    Shapes   dz (B, N, G, tiles width), dW (G, tiles, K / ROWS, ROWS width)
+    """
+    G, tiles, blocks, numbers = dW.shape
+    wide = numbers // ROWS
+    for g in range(G):
+        for b in range(dz.shape[0]):
+            for n in range(0, dz.shape[1], ROWS_AT_ONCE):
+                end = min(n + ROWS_AT_ONCE, dz.shape[1])
+                for a in range(tiles):
+                    columns = dz[b, n:end, g, a * wide : (a + 1) * wide]
+                    for k in range(blocks):
+                        rows, sums = offset[g, k * ROWS : (k + 1) * ROWS], dW[g, a, k]
+                        if wide * dz.itemsize > BYTES:
+                            wide_tile(x[b], rows, start[n:end], columns, sums, sums, wide)
+                        else:
+                            narrow_tile(x[b], rows, start[n:end], columns, sums, sums, wide)
 
 
 def fill(places: Array) -> Array:
