@@ -214,6 +214,9 @@ def test_sums_over_many_rows_are_no_less_exact(kind: Any) -> None:
         (layers.Conv2D(32, 2, strides=3), (8, 9, 16)),  # whole tiles; places between windows
         (layers.Conv2D(70, 3, dilation_rate=2, groups=2), (9, 8, 12)),
         (layers.Conv1D(5, 4, strides=3, padding="causal"), (20, 3)),
+        (layers.Conv1DTranspose(20, 3, strides=2, padding="same"), (9, 5)),
+        (layers.Conv2DTranspose(33, 3, strides=(3, 2), output_padding=(2, 1)), (4, 5, 17)),
+        (layers.Conv2DTranspose(1, 4, strides=2, padding="same"), (4, 5, 3)),
         (layers.Conv3D(17, 2, strides=(1, 2, 1), padding="same"), (3, 4, 3, 5)),
         (layers.DepthwiseConv2D(3, padding="same"), (9, 20, 7)),
         (layers.DepthwiseConv2D((3, 2), strides=2, use_bias=False), (9, 8, 17)),
@@ -263,7 +266,7 @@ def test_a_convolution_keeps_nan_and_infinity_in_their_windows(dtype: str) -> No
 def test_a_convolution_refuses_what_does_not_fit() -> None:
     layer = layers.Conv2D(4, 3)
     layer(np.ones((2, 6, 6, 3)))
-    with pytest.raises(ValueError, match=r"expected an input of shape \(2, 6, 6, 3\), got \(2, 6, 6, 5\)"):
+    with pytest.raises(ValueError, match=r"expected an array of shape \(2, 6, 6, 3\), got \(2, 6, 6, 5\)"):
         layer.forward(np.ones((2, 6, 6, 5)))
     for wrong in ((2, 4, 5, 4), (3, 4, 4, 4), (2, 4, 4, 8)):
         layer(np.ones((2, 6, 6, 3)))

@@ -93,15 +93,15 @@ def padded_parts(x: Array, padding: Sequence[tuple[int, int]], dtype: Any) -> It
         yield part, memory[:count].reshape(count, -1)
 
 
-def check_shape(array: Array, shape: tuple[int, ...], what: str) -> None:
+def check_shape(array: Array, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless an array has this shape: a tile does not look where an array ends."""
     if array.shape != shape:
-        raise ValueError(f"a convolution expected {what} of shape {shape}, got {array.shape}.")
+        raise ValueError(f"a convolution expected an array of shape {shape}, got {array.shape}.")
 
 
 def convolution(x: Array, W: Array, b: Array | None, windows: Any, G: int) -> Array:
     """Return the convolution of x (B, ..., C) and W (*k, C/G, O), + b."""
-    check_shape(x, (len(x), *windows.sizes, G * W.shape[-2]), "an input")
+    check_shape(x, (len(x), *windows.sizes, G * W.shape[-2]))
     dtype, filters = np.result_type(x, W), W.shape[-1]
     start, offset = tables_of(windows, x.shape[-1], G)
     W_tiles = in_tiles(W.astype(dtype, copy=False).reshape(-1, G, filters // G).swapaxes(0, 1))
@@ -115,7 +115,7 @@ def convolution(x: Array, W: Array, b: Array | None, windows: Any, G: int) -> Ar
 
 def convolution_weights(dz: Array, x: Array, windows: Any, G: int) -> Array:
     """Return dW (*k, C/G, O)."""
-    check_shape(dz, (len(x), *windows.count, dz.shape[-1]), "a gradient of the output")
+    check_shape(dz, (len(x), *windows.count, dz.shape[-1]))
     dtype, C, filters = np.result_type(dz, x), x.shape[-1], dz.shape[-1]
     start, offset = tables_of(windows, C, G)
     wide = width(filters // G, dtype)
@@ -181,7 +181,7 @@ def turns_of(w: Any, filters: int, G: int) -> list[Turn]:
 def convolution_input(dz: Array, W: Array, windows: Any, G: int) -> Array:
     """Return dx (B, ..., C)."""
     dtype, filters, size = np.result_type(dz, W), W.shape[-1], W.shape[-2]
-    check_shape(dz, (len(dz), *windows.count, filters), "a gradient of the output")
+    check_shape(dz, (len(dz), *windows.count, filters))
     dx = np.zeros((len(dz), *windows.sizes, G * size), dtype=dtype)
     W_groups = W.astype(dtype, copy=False).reshape(*W.shape[:-1], G, -1)
     W_groups = np.moveaxis(W_groups, (-2, -3), (0, -1))  # (*k, C/G, G, O/G) -> (G, *k, O/G, C/G)
