@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynn.backend import Array
+from tinynn.kernels.fused.shares import in_shares
 from tinynn.kernels.fused.tiles import ROWS, fill, in_tiles, multiply, multiply_rows, width
 
 NUMBERS = 2**18  # of x that are worked on together: they stay in a processor's own cache while tile follows tile
@@ -108,8 +109,12 @@ def convolution(x: Array, W: Array, b: Array | None, windows: Any, G: int) -> Ar
     bias = np.zeros(filters, dtype=dtype) if b is None else b.astype(dtype, copy=False)
     bias_tiles = in_tiles(bias.reshape(G, 1, -1)).repeat(ROWS, axis=2).reshape(*W_tiles.shape[:2], -1)
     z = np.empty((len(x), *windows.count, filters), dtype=dtype)
-    for part, seen in padded_parts(x, windows.padding, dtype):
-        multiply(seen, start, offset, W_tiles, bias_tiles, z[part].reshape(len(seen), -1, filters))
+
+    def work(share: slice) -> None:
+        for part, seen in padded_parts(x[share], windows.padding, dtype):
+            multiply(seen, start, offset, W_tiles, bias_tiles, z[share][part].reshape(len(seen), -1, filters))
+
+    in_shares(work, len(x), z.size * W_tiles.shape[2])
     return z
 
 
@@ -121,12 +126,17 @@ def convolution_weights(dz: Array, x: Array, windows: Any, G: int) -> Array:
     wide = width(filters // G, dtype)
     more = -(filters // G) % wide  # columns that fill the last tile
     tiles = (filters // G + more) // wide
-    dW = np.zeros((G, tiles, offset.shape[1] // ROWS, ROWS * wide), dtype=dtype)
-    for part, seen in padded_parts(x, windows.padding, dtype):
-        columns = dz[part].reshape(len(seen), -1, G, filters // G)
-        if more:
-            columns = np.concatenate([columns, np.zeros((*columns.shape[:-1], more), dtype=dtype)], axis=-1)
-        multiply_rows(seen, start, offset, np.ascontiguousarray(columns, dtype=dtype), dW)
+
+    def work(share: slice) -> Array:
+        dW = np.zeros((G, tiles, offset.shape[1] // ROWS, ROWS * wide), dtype=dtype)
+        for part, seen in padded_parts(x[share], windows.padding, dtype):
+            columns = dz[share][part].reshape(len(seen), -1, G, filters // G)
+            if more:
+                columns = np.concatenate([columns, np.zeros((*columns.shape[:-1], more), dtype=dtype)], axis=-1)
+            multiply_rows(seen, start, offset, np.ascontiguousarray(columns, dtype=dtype), dW)
+        return dW
+
+    dW = functools.reduce(np.add, in_shares(work, len(x), dz.size * offset.shape[1]))
     K = math.prod(windows.kernel) * C // G
     dW2 = dW.reshape(G, tiles, -1, wide).transpose(2, 0, 1, 3).reshape(-1, G, tiles * wide)[:K, :, : filters // G]
     return dW2.reshape(*windows.kernel, C // G, filters)
@@ -178,6 +188,16 @@ def turns_of(w: Any, filters: int, G: int) -> list[Turn]:
     return turns
 
 
+def turn_share(turn: Turn, dz: Array, W_tiles: Array, dx: Array, share: slice) -> None:
+    """Write the places of one r into a share of dx."""
+    nothing = np.zeros((*W_tiles.shape[:2], ROWS * W_tiles.shape[3]), dtype=dx.dtype)
+    for part, seen in padded_parts(dz[share], turn.padding, dx.dtype):
+        dx_r = dx[share][(part, *turn.places)]  # every place, with strides of 1
+        made = dx_r if dx_r.flags.c_contiguous else np.empty_like(dx_r, order="C")
+        multiply(seen, turn.start, turn.offset, W_tiles, nothing, made.reshape(len(seen), -1, dx.shape[-1]))
+        dx_r[...] = made
+
+
 def convolution_input(dz: Array, W: Array, windows: Any, G: int) -> Array:
     """Return dx (B, ..., C)."""
     dtype, filters, size = np.result_type(dz, W), W.shape[-1], W.shape[-2]
@@ -192,10 +212,6 @@ def convolution_input(dz: Array, W: Array, windows: Any, G: int) -> Array:
         return dx
     for turn in turns_of(windows, filters, G):
         W_tiles = in_tiles(W_groups[(slice(None), *turn.numbers)].reshape(G, -1, size))
-        nothing = np.zeros((*W_tiles.shape[:2], ROWS * W_tiles.shape[3]), dtype=dtype)
-        for part, seen in padded_parts(dz, turn.padding, dtype):
-            dx_r = dx[(part, *turn.places)]  # every place, with strides of 1
-            made = dx_r if dx_r.flags.c_contiguous else np.empty_like(dx_r, order="C")
-            multiply(seen, turn.start, turn.offset, W_tiles, nothing, made.reshape(len(seen), -1, G * size))
-            dx_r[...] = made
+        work = functools.partial(turn_share, turn, dz, W_tiles, dx)
+        in_shares(work, len(dz), len(dz) * len(turn.start) * G * size * W_tiles.shape[2])
     return dx
