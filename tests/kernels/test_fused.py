@@ -5,6 +5,10 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -209,6 +213,15 @@ def test_sums_over_many_rows_are_no_less_exact(kind: Any) -> None:
         (layers.Conv2D(5, 3, padding="same"), (9, 8, 3)),
         (layers.Conv2D(6, (2, 3), strides=(2, 1), groups=3), (9, 8, 6)),
         (layers.Conv1D(4, 3, dilation_rate=2, padding="causal"), (11, 3)),
+        (layers.Conv2D(40, 3, padding="same"), (9, 8, 19)),  # a tile and a part of one
+        (layers.Conv2D(33, (5, 2), strides=(3, 2)), (13, 10, 34)),  # places that no window sees
+        (layers.Conv2D(32, 2, strides=3), (8, 9, 16)),  # whole tiles; places between windows
+        (layers.Conv2D(70, 3, dilation_rate=2, groups=2), (9, 8, 12)),
+        (layers.Conv1D(5, 4, strides=3, padding="causal"), (20, 3)),
+        (layers.Conv1DTranspose(20, 3, strides=2, padding="same"), (9, 5)),
+        (layers.Conv2DTranspose(33, 3, strides=(3, 2), output_padding=(2, 1)), (4, 5, 17)),
+        (layers.Conv2DTranspose(1, 4, strides=2, padding="same"), (4, 5, 3)),
+        (layers.Conv3D(17, 2, strides=(1, 2, 1), padding="same"), (3, 4, 3, 5)),
         (layers.DepthwiseConv2D(3, padding="same"), (9, 20, 7)),
         (layers.DepthwiseConv2D((3, 2), strides=2, use_bias=False), (9, 8, 17)),
         (layers.DepthwiseConv2D(2, dilation_rate=(1, 3)), (9, 8, 1)),
@@ -226,6 +239,82 @@ def test_larger_than_the_table(layer: Layer, shape: tuple[int, ...], dtype: str)
     x = rng.normal(size=(7, *shape)).astype(dtype)
     dy = rng.normal(size=layer(x).shape).astype(dtype)
     assert_equal(in_dtype(layer, dtype), x, dy, dtype)
+
+
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let three threads share every batch."""
+    shares = importlib.import_module("tinynn.kernels.fused.shares")
+    monkeypatch.setattr(shares, "threads", lambda: 3)
+    monkeypatch.setattr(shares, "PRODUCTS", 1)
+    shares.workers.cache_clear()
+    yield
+    shares.workers().shutdown()
+    shares.workers.cache_clear()
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_a_convolution_in_shares() -> None:
+    for batch in (1, 2, 7):
+        for layer, shape in (
+            (layers.Conv2D(5, 3, strides=2, padding="same"), (6, 6, 3)),
+            (layers.Conv2DTranspose(5, 3), (6, 6, 3)),
+        ):
+            rng = np.random.default_rng(batch)
+            x = rng.normal(size=(batch, *shape)).astype("float32")
+            dy = rng.normal(size=layer(x).shape).astype("float32")
+            assert_equal(in_dtype(layer, "float32"), x, dy, "float32")
+            once, again = (outcome(layer, x, dy, plain=False) for _ in range(2))
+            for first, second in zip(once, again, strict=True):
+                np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    code = "import numpy, tinynn.kernels.fused.shares as s, os; s.threads = lambda: 3; s.PRODUCTS, s.SHARES = 1, 3\n"
+    code += "work = lambda share: share.start\n"
+    code += "assert s.in_shares(work, 9, 9) == [0, 3, 6]\n"
+    code += "child = os.fork()\n"
+    code += "if child == 0: os._exit(s.in_shares(work, 9, 9) != [0, 3, 6])\n"
+    code += "assert os.waitpid(child, 0)[1] == 0"
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_a_convolution_of_many_parts(padding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("tinynn.kernels.fused.convolution"), "NUMBERS", 300)
+    rng = np.random.default_rng(0)
+    for channels in (1, 3):
+        layer = layers.Conv2D(5, 3, padding=padding)
+        x = rng.normal(size=(7, 6, 6, channels)).astype("float32")
+        dy = rng.normal(size=layer(x).shape).astype("float32")
+        assert_equal(in_dtype(layer, "float32"), x, dy, "float32")
+
+
+@every_dtype
+def test_a_convolution_keeps_nan_and_infinity_in_their_windows(dtype: str) -> None:
+    layer = layers.Conv2D(3, 2)
+    x = np.random.default_rng(0).random((2, 7, 7, 2)).astype(dtype)
+    dy = layer(x)
+    in_dtype(layer, dtype)
+    x[0, 2, 3, 1], x[1, 5, 5, 0] = np.nan, np.inf
+    dy[0, 1, 1, 2], dy[1, 4, 4, 0] = np.nan, -np.inf
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        fused, plain = (outcome(layer, x, dy, plain) for plain in (False, True))
+    for ours, theirs in zip(fused, plain, strict=True):
+        np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+        np.testing.assert_array_equal(np.isinf(ours), np.isinf(theirs))
+
+
+def test_a_convolution_refuses_what_does_not_fit() -> None:
+    layer = layers.Conv2D(4, 3)
+    layer(np.ones((2, 6, 6, 3)))
+    with pytest.raises(ValueError, match=r"expected an array of shape \(2, 6, 6, 3\), got \(2, 6, 6, 5\)"):
+        layer.forward(np.ones((2, 6, 6, 5)))
+    for wrong in ((2, 4, 5, 4), (3, 4, 4, 4), (2, 4, 4, 8)):
+        layer(np.ones((2, 6, 6, 3)))
+        with pytest.raises(ValueError, match="shape"):
+            layer.backward(np.ones(wrong))
 
 
 @every_dtype

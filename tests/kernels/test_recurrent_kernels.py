@@ -72,6 +72,18 @@ def test_gates_of_other_activations(kind: Any) -> None:
             np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-14)
 
 
+@every_kind
+def test_gradients_that_lie_otherwise_in_memory(kind: Any) -> None:
+    results = []
+    for order in ("C", "F"):
+        layer = made(kind, return_sequences=True, return_state=True)
+        outputs = layer.forward(np.random.default_rng(0).normal(size=(5, 6, 2)))
+        dy = [np.asarray(np.cos(output), order=order) for output in outputs]
+        results.append([layer.backward(dy), *(parameter.grad for parameter in layer.parameters)])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
 def test_the_kernel_runs_by_default_and_plain_chooses() -> None:
     for kind in (SimpleRNN, LSTM, GRU):
         layer = kind(3)

@@ -3,10 +3,10 @@
 A kernel computes what the plain lines of its layer compute. The layer runs the kernel; with ``plain = True`` it runs
 its own lines, and a test holds the two to the same numbers.
 
-There are two kinds. Those of the recurrent layers are NumPy's, in memory that is used again (``out=...``). The fused
-ones (tinynn/kernels/fused) are loops that do in one pass over the data what NumPy does in several; numba compiles them.
-They are optional, the extra ``fast``, and run on NumPy's arrays of real numbers only: without numba, on CuPy and in
-complex numbers it is the plain lines that run.
+There are two kinds. Those of the recurrent layers are NumPy's, in memory that is used again (``out=...``); LSTM's calls
+a fused one for each step where it can. The fused ones (tinynn/kernels/fused) are loops that do in one pass over the
+data what NumPy does in several; numba compiles them. They are optional, the extra ``fast``, and run on NumPy's arrays
+of real numbers only: without numba, on CuPy and in complex numbers it is the plain lines that run.
 """
 
 from __future__ import annotations

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.backend import Array, array_module
+from tinynn.kernels import can_fuse, fused_kernels
 from tinynn.kernels.steps import StepActivation, rows, split_gates
+
+
+def step_kernels(a: Array, U: Array, gate: StepActivation, act: StepActivation) -> Any:
+    """Return the module of the fused kernels if a step of it may run, else None."""
+    usual = gate.name == "sigmoid" and act.name == "tanh"
+    return fused_kernels() if usual and can_fuse(a) and can_fuse(U) and a.dtype == U.dtype else None
 
 
 def forward(
@@ -20,7 +27,8 @@ def forward(
 ) -> tuple[Array, list[Array], Any]:
     """Return the states after every step, the last ones, and what `backward` needs; writes into `a`.
 
-    Shapes   a (T, B, 4 H), U (H, 4 H), n (B, H), mask (T, B, 1), h0, c0 (B, H), h, c (T + 1, B, H), v (T, 4, B, H)
+    Shapes   a (T, B, 4 H), U (H, 4 H), n (B, H), mask (T, B, 1), h0, c0 (B, H), h, c (T + 1, B, H)
+             v (T, 4, B, H), or (T, B, 4 H) if the steps are fused
     """
     xp = array_module(a)
     T, B, _ = a.shape
@@ -29,23 +37,30 @@ def forward(
     c = xp.empty_like(h)
     h[0], c[0] = (0, 0) if h0 is None else (h0, c0)
     s = xp.empty_like(h[1:])  # act(c)
-    v = a.reshape(T, 4, B, H)  # the gates of a step take the memory of its a, (B, 4 H)
+    fused = step_kernels(a, U, gate, act)
+    if fused is not None:
+        U_tiles = fused.factor(U, B)
+    # The gates of a step take the memory of its a, (B, 4 H): as they lie there, or one after the other
+    v = a.reshape(T, 4, B, H) if fused is None else a
     k = xp.empty_like(a[0])
     k4 = split_gates(k, 4)  # a view: (B, 4 H) -> (4, B, H)
     fc = xp.empty_like(c[0])
     for t in range(T):
         hn = h[t] if n is None else h[t] * n
-        k = xp.matmul(hn, U, out=k)  # (B, H) (H, 4 H) -> (B, 4 H)
-        k += a[t]
-        i, f, g, o = v[t]
-        gate.forward(k4[:2], v[t, :2])  # i and f
-        act.forward(k4[2], g)
-        gate.forward(k4[3], o)
-        xp.multiply(f, c[t], out=fc)
-        xp.multiply(i, g, out=c[t + 1])
-        c[t + 1] += fc  # c = f c + i g
-        act.forward(c[t + 1], s[t])
-        xp.multiply(o, s[t], out=h[t + 1])
+        if fused is not None:
+            fused.lstm_step(hn, U_tiles, a[t], c[t], c[t + 1], s[t], h[t + 1], k)
+        else:
+            k = xp.matmul(hn, U, out=k)  # (B, H) (H, 4 H) -> (B, 4 H)
+            k += a[t]
+            i, f, g, o = v[t]
+            gate.forward(k4[:2], v[t, :2])  # i and f
+            act.forward(k4[2], g)
+            gate.forward(k4[3], o)
+            xp.multiply(f, c[t], out=fc)
+            xp.multiply(i, g, out=c[t + 1])
+            c[t + 1] += fc  # c = f c + i g
+            act.forward(c[t + 1], s[t])
+            xp.multiply(o, s[t], out=h[t + 1])
         if mask is not None:
             c[t + 1] = xp.where(mask[t], c[t + 1], c[t])
             h[t + 1] = xp.where(mask[t], h[t + 1], h[t])
@@ -68,34 +83,44 @@ def backward(
     """Write dU, return da and the gradients by h0 and c0; `dh` and `dc` are the last state's and are written into."""
     h, c, s, v, given = kept
     xp = array_module(h)
-    T, _, B, H = v.shape
+    T, B, H = s.shape
     da = v.reshape(T, B, 4 * H)  # da of a step takes the memory of its gates
+    fused = fused_kernels() if v.ndim == 3 else None  # as in forward
+    if fused is not None:
+        UT_tiles = fused.factor(U.T, B)
+        dh, dc = xp.ascontiguousarray(dh), xp.ascontiguousarray(dc)
     da4 = split_gates(da, 4)
-    dv = xp.empty_like(v[0])
+    dv = xp.empty((4, B, H), dtype=v.dtype)
     di, df, dg, do = dv
     ds = xp.empty_like(h[0])
     for t in reversed(range(T)):
-        i, f, g, o = v[t]
         dh += dy[t]  # y[t] = h[t + 1]
         if mask is not None:  # h[t + 1] = where(mask, h_new, h[t]), and c
             dh_old, dc_old = xp.where(mask[t], 0, dh), xp.where(mask[t], 0, dc)
             dh, dc = xp.where(mask[t], dh, 0), xp.where(mask[t], dc, 0)
-        xp.multiply(dh, o, out=ds)  # h_new = o s
-        xp.multiply(dh, s[t], out=do)  # h_new = o s
-        dc += act.backward(ds, s[t], ds)  # s = act(c_new)
-        xp.multiply(dc, g, out=di)  # c_new = f c[t] + i g
-        xp.multiply(dc, i, out=dg)  # c_new = f c[t] + i g
-        xp.multiply(dc, c[t], out=df)  # c_new = f c[t] + i g
-        gate.backward(do, o, do)
-        act.backward(dg, g, dg)
-        gate.backward(dv[:2], v[t, :2], dv[:2])  # i and f
-        dc *= f  # c_new = f c[t] + i g
-        da4[t] = dv  # k = hn U + a[t]
+        if fused is not None:
+            fused.lstm_step_backward(dh, dc, c[t], s[t], da[t])
+        else:
+            i, f, g, o = v[t]
+            xp.multiply(dh, o, out=ds)  # h_new = o s
+            xp.multiply(dh, s[t], out=do)  # h_new = o s
+            dc += act.backward(ds, s[t], ds)  # s = act(c_new)
+            xp.multiply(dc, g, out=di)  # c_new = f c[t] + i g
+            xp.multiply(dc, i, out=dg)  # c_new = f c[t] + i g
+            xp.multiply(dc, c[t], out=df)  # c_new = f c[t] + i g
+            gate.backward(do, o, do)
+            act.backward(dg, g, dg)
+            gate.backward(dv[:2], v[t, :2], dv[:2])  # i and f
+            dc *= f  # c_new = f c[t] + i g
+            da4[t] = dv  # k = hn U + a[t]
         if t % (truncate or T) == 0 and (t or not given):  # h[t] and c[t] count as constants
             dh[...] = 0
             dc[...] = 0
             continue
-        dh = xp.matmul(da[t], U.T, out=dh)  # k = hn U
+        if fused is not None:
+            fused.product(da[t], UT_tiles, dh)  # k = hn U
+        else:
+            dh = xp.matmul(da[t], U.T, out=dh)  # k = hn U
         if n is not None:
             dh *= n  # hn = h n
         if mask is not None:

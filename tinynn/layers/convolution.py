@@ -7,10 +7,10 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count
 from tinynn.backend import Array, array_module
+from tinynn.kernels import Kept, fused_kernels
 from tinynn.layers import activations
 from tinynn.layers.base import Layer, ShapeError
 from tinynn.layers.windows import (
-    FusedWindows,
     Windows,
     check_axes,
     check_data_format,
@@ -47,7 +47,6 @@ class Convolution(Layer):
     db: Array
     rank: int
     paddings: tuple[str, ...] = ("valid", "same")
-    has_fused = True  # im2col and col2im
     ends_in_activation = True
 
     def __init__(
@@ -88,10 +87,9 @@ class Convolution(Layer):
                 "filters must be a multiple of groups."
             )
 
-    def windows(self, sizes: Shape, fused: bool = False) -> Windows:
-        """Return where the kernel stands on an input of this size; `fused` has kernels of their own for im2col."""
-        kind = FusedWindows if fused else Windows
-        return kind.on(sizes, self.kernel_size, self.strides, self.padding, self.dilation_rate)
+    def windows(self, sizes: Shape) -> Windows:
+        """Return where the kernel stands on an input of this size."""
+        return Windows.on(sizes, self.kernel_size, self.strides, self.padding, self.dilation_rate)
 
     def build(self, input_shape: Shape) -> Shape:
         """Make W and b."""
@@ -112,8 +110,10 @@ class Convolution(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return activation(convolution of x and W, + b)."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
-        windows = self.windows(x.shape[1:-1], self.fused(x))
+        windows = self.windows(x.shape[1:-1])
         W2 = split(self.W.reshape(-1, self.filters), self.groups)  # (*k, C/G, O) -> (G, K, O/G)
         z = xp.empty((len(x), *windows.count, self.filters), dtype=xp.result_type(x, self.W))
         columns = None
@@ -128,9 +128,11 @@ class Convolution(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write dW and db, return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         xp = array_module(dy)
         x = self.take_cache()
-        windows = self.windows(x.shape[1:-1], self.fused(x))
+        windows = self.windows(x.shape[1:-1])
         W2 = split(self.W.reshape(-1, self.filters), self.groups)
         da = self.activation.backward(dy)                          # y = activation(a)
         if self.use_bias:
@@ -148,6 +150,23 @@ class Convolution(Layer):
                 dx[part] = windows.col2im(dcolumns, self.groups)   # columns = im2col(x)
         self.dW[...] = join(dW2).reshape(self.W.shape)             # W2 = W in groups
         return dx
+
+    def forward_fused(self, x: Array, training: bool = False) -> Array:
+        """Do what forward does, without im2col."""
+        windows = self.windows(x.shape[1:-1])
+        a = fused_kernels().convolution(x, self.W, self.b if self.use_bias else None, windows, self.groups)
+        self.cache = Kept([x])
+        return self.activation.forward(a, training)
+
+    def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
+        """Do what backward does, without im2col."""
+        (x,) = self.take_cache()
+        windows = self.windows(x.shape[1:-1])
+        da = self.activation.backward(dy)
+        if self.use_bias:
+            da.sum(axis=0).reshape(-1, self.filters).sum(axis=0, out=self.db)  # ten times as fast as down long columns
+        self.dW[...] = fused_kernels().convolution_weights(da, x, windows, self.groups)
+        return fused_kernels().convolution_input(da, self.W, windows, self.groups) if need_dx else None
 
 
 class Conv1D(Convolution):

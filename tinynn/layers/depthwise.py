@@ -192,7 +192,7 @@ class DepthwiseConv2D(Layer):
         x_padded, windows = self.take_cache()
         da = self.activation.backward(dy)
         if self.use_bias:
-            da.reshape(-1, self.b.size).sum(axis=0, out=self.db)
+            da.sum(axis=0).reshape(-1, self.b.size).sum(axis=0, out=self.db)
         dW, dx_padded = fused_kernels().depthwise_backward(da, x_padded, self.W, windows, need_dx)
         self.dW[...] = dW
         return windows.crop(dx_padded) if need_dx else None

@@ -7,6 +7,7 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count
 from tinynn.backend import Array, array_module
+from tinynn.kernels import Kept, fused_kernels
 from tinynn.layers import activations
 from tinynn.layers.base import Layer, ShapeError, show_shape
 from tinynn.layers.windows import (
@@ -119,6 +120,8 @@ class TransposedConvolution(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return activation(transposed convolution of x and W, + b)."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         windows = self.windows(x.shape[1:-1])
         W2 = self.W.reshape(-1, x.shape[-1])                       # (*k, O, C) -> (K, C)
@@ -134,6 +137,8 @@ class TransposedConvolution(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write dW and db, return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         xp = array_module(dy)
         x = self.take_cache()
         windows = self.windows(x.shape[1:-1])
@@ -154,6 +159,25 @@ class TransposedConvolution(Layer):
                 dx[part] = dx2.reshape(x[part].shape)              # x2 = x in rows
         self.dW[...] = dW2.reshape(self.W.shape)                   # W2 = W in rows
         return dx
+
+    def forward_fused(self, x: Array, training: bool = False) -> Array:
+        """Do what forward does, without columns: it is what a convolution does backward."""
+        windows = self.windows(x.shape[1:-1])
+        a = fused_kernels().convolution_input(x, self.W, windows, 1)
+        if self.use_bias:
+            a += self.b
+        self.cache = Kept([x])
+        return self.activation.forward(a, training)
+
+    def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
+        """Do what backward does, without columns: it is what a convolution does forward."""
+        (x,) = self.take_cache()
+        windows = self.windows(x.shape[1:-1])
+        da = self.activation.backward(dy)
+        if self.use_bias:
+            da.sum(axis=0).reshape(-1, self.filters).sum(axis=0, out=self.db)
+        self.dW[...] = fused_kernels().convolution_weights(x, da, windows, 1)
+        return fused_kernels().convolution(da, self.W, None, windows, 1) if need_dx else None
 
 
 class Conv1DTranspose(TransposedConvolution):

@@ -23,7 +23,6 @@ import numpy as np
 
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
-from tinynn.kernels import fused_kernels
 from tinynn.layers.base import ShapeError, show_shape
 
 AXES = {1: ("steps",), 2: ("height", "width"), 3: ("depth", "height", "width")}
@@ -148,35 +147,6 @@ class Windows:
         view = split(dx_padded, groups)
         for offset, at in self.offsets():
             view[(..., *at, slice(None))] += back[(..., *offset, slice(None))]
-        return self.crop(dx_padded)
-
-
-class FusedWindows(Windows):
-    """Windows whose im2col and col2im are fused kernels; what they return is the same.
-
-    Not along three axes, and not with one channel in a group: NumPy then walks along the windows, which is faster.
-    """
-
-    def im2col(self, x: Array, groups: int = 1, out: Any = None) -> Any:
-        """Do what `Windows.im2col` does, window by window."""
-        if len(self.kernel) > 2 or x.shape[-1] == groups:
-            return super().im2col(x, groups, out)
-        N = len(x) * math.prod(self.count)
-        if out is None:
-            out = np.empty((groups, N, math.prod(self.kernel) * (x.shape[-1] // groups)), dtype=x.dtype)
-        columns = out[:, :N]
-        fused_kernels().im2col(self.pad(x), self, columns)
-        return columns
-
-    def col2im(self, dcolumns: Array, groups: int = 1) -> Array:
-        """Do what `Windows.col2im` does, window by window."""
-        if len(self.kernel) > 2 or dcolumns.shape[-1] == math.prod(self.kernel):
-            return super().col2im(dcolumns, groups)
-        channels = groups * (dcolumns.shape[-1] // math.prod(self.kernel))
-        sizes = [before + n + after for n, (before, after) in zip(self.sizes, self.padding, strict=True)]
-        batch = dcolumns.shape[1] // math.prod(self.count)
-        dx_padded = np.zeros((batch, *sizes, channels), dtype=dcolumns.dtype)
-        fused_kernels().col2im(dcolumns, self, dx_padded)
         return self.crop(dx_padded)
 
 

@@ -32,8 +32,9 @@ from tinynn.kernels.fused.activations import (
     softplus,
     softplus_backward,
 )
-from tinynn.kernels.fused.columns import col2im, im2col
+from tinynn.kernels.fused.convolution import convolution, convolution_input, convolution_weights
 from tinynn.kernels.fused.depthwise import depthwise, depthwise_backward
+from tinynn.kernels.fused.lstm import factor, lstm_step, lstm_step_backward, product
 from tinynn.kernels.fused.normalization import (
     columns_backward,
     columns_forward,
@@ -53,14 +54,17 @@ from tinynn.kernels.fused.softmax import (
 
 __all__ = [
     "adam",
-    "col2im",
     "columns_backward",
     "columns_forward",
     "columns_sums",
+    "convolution",
+    "convolution_input",
+    "convolution_weights",
     "depthwise",
     "depthwise_backward",
     "elu",
     "elu_backward",
+    "factor",
     "gelu",
     "gelu_backward",
     "gelu_tanh",
@@ -73,15 +77,17 @@ __all__ = [
     "hard_swish_backward",
     "hard_tanh",
     "hard_tanh_backward",
-    "im2col",
     "leaky_relu",
     "leaky_relu_backward",
     "log_sigmoid",
     "log_sigmoid_backward",
     "log_softmax",
     "log_softmax_backward",
+    "lstm_step",
+    "lstm_step_backward",
     "masked_softmax",
     "moments",
+    "product",
     "relu",
     "relu_backward",
     "rows_backward",

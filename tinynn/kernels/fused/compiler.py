@@ -22,10 +22,11 @@ def compiled(function: Callable[..., Any], *flags: str) -> Any:
 
     error_model "numpy": 1 / 0 is inf and no error. "contract" lets a product and a sum be one instruction, which is
     more exact, not less; a loop that adds up along a row needs "reassoc" too, to add up in parts that lie side by side
-    in a register. None of them assumes that there is no NaN or infinity. One thread: a pool of threads beside
-    OpenBLAS's, which wait for work by spinning, made an epoch three times as long.
+    in a register. None of them assumes that there is no NaN or infinity. "nogil" lets other threads run
+    meanwhile (see shares.py). numba's own threads are not used: they wait for work by spinning, and beside OpenBLAS's,
+    which do so too, made an epoch three times as long.
     """
-    options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", *flags}}
+    options: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": {"contract", *flags}}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to write the cache to

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.columns import joined
 from tinynn.kernels.fused.compiler import loop
 
 
@@ -70,6 +69,11 @@ def _backward(dz: Any, x: Any, weights: Any, C: int, strides: Any, dilation: Any
             for j in range(weights.shape[1]):
                 for q in range(weights.shape[2]):
                     dweights[i, j, q] += one_sample[i, j, q]
+
+
+def joined(x: Array) -> Array:
+    """Return (B, H, W, C) as rows (B, H, W C)."""
+    return np.ascontiguousarray(x).reshape(*x.shape[:2], x.shape[2] * x.shape[3])
 
 
 def depthwise(x: Array, W: Array, bias: Array | None, windows: Any) -> Array:

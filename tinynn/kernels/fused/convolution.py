@@ -1,0 +1,217 @@
+"""Convolution without im2col; the plain lines are in tinynn/layers/convolution.py.
+
+In a sample laid out flat, window n sees at its offset k the number start[n] + offset[k], whatever the axes, strides and
+dilation are. With these two tables nothing has to be moved before it is multiplied:
+
+    z[n] = b + sum_k x[start[n] + offset[k]] W[k]          dW[k] = sum_n x[offset[k] + start[n]] dz[n]
+
+The second is the first with the tables exchanged. And so is the gradient of the input, along each axis
+
+    dx[s m + r - p] = sum_u dz[m - d u] W[s u + r]         s stride, d dilation, p padding, r = 0 ... s - 1
+
+since a window that sees this place at its offset s u + r begins at s (m - d u). For every r that is a convolution of
+dz, with zeros around it, and every s-th number of the kernel; with a stride of 1 there is but one r.
+
+Shapes   x (B, S) padded and flat, start (N,), offset (G, K), W (G, tiles, K, width), z (B, N, O), dz (B, N, G, O/G),
+         dW (G, tiles, K / ROWS, ROWS width)                                              G groups; see tiles.py
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinynn.backend import Array
+from tinynn.kernels.fused.shares import in_shares
+from tinynn.kernels.fused.tiles import ROWS, fill, in_tiles, multiply, multiply_rows, width
+
+NUMBERS = 2**18  # of x that are worked on together: they stay in a processor's own cache while tile follows tile
+TABLES = 32  # that are kept: to make them takes longer than a small convolution
+
+
+def tables(begins: Sequence[Array], kernel: Sequence[Array], sizes: Sequence[int], C: int, G: int) -> tuple[Any, Any]:
+    """Return start and offset.
+
+    Parameters
+    ----------
+    begins, kernel : one array for each axis
+        Where windows begin, and what places a window sees from there on.
+    sizes : one number for each axis
+        Of the padded sample.
+    C, G : int
+        Its channels, and the groups of them.
+    """
+    steps = [C * math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
+    start = [places * step for places, step in zip(begins, steps, strict=True)]
+    offset = [places * step for places, step in zip(kernel, steps, strict=True)]
+    return all_sums(start), np.stack([all_sums([*offset, channels]) for channels in np.arange(C).reshape(G, -1)])
+
+
+def all_sums(places: list[Array]) -> Array:
+    """Return the sums of one place of each axis, the last axis running fastest, as many as fill rows of tiles."""
+    return fill(functools.reduce(np.add.outer, places).reshape(-1))
+
+
+@functools.lru_cache(TABLES)
+def tables_of(windows: Any, C: int, G: int) -> tuple[Any, Any]:
+    """Return start and offset of a layer's windows."""
+    begins = [np.arange(n) * s for n, s in zip(windows.count, windows.strides, strict=True)]
+    kernel = [np.arange(k) * d for k, d in zip(windows.kernel, windows.dilation, strict=True)]
+    return tables(begins, kernel, padded_sizes(windows.sizes, windows.padding), C, G)
+
+
+def padded_sizes(sizes: Sequence[int], padding: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the sizes with what is added before and after."""
+    return [before + n + after for n, (before, after) in zip(sizes, padding, strict=True)]
+
+
+def samples(B: int, numbers: int) -> Iterator[slice]:
+    """Yield slices of the batch of about `NUMBERS` numbers, given those of one sample."""
+    size = max(1, NUMBERS // numbers)
+    for first in range(0, B, size):
+        yield slice(first, min(first + size, B))
+
+
+def padded_parts(x: Array, padding: Sequence[tuple[int, int]], dtype: Any) -> Iterator[tuple[slice, Array]]:
+    """Yield a slice of the batch after the other, and its samples (B, S), with zeros around, in memory used again."""
+    *sizes, C = x.shape[1:]
+    padded = (*padded_sizes(sizes, padding), C)
+    inner = (slice(None), *(slice(before, before + n) for n, (before, _) in zip(sizes, padding, strict=True)))
+    memory = None
+    for part in samples(len(x), math.prod(padded)):
+        count = part.stop - part.start
+        if not any(map(sum, padding)):
+            yield part, np.ascontiguousarray(x[part], dtype=dtype).reshape(count, -1)
+            continue
+        if memory is None:
+            memory = np.zeros((count, *padded), dtype=dtype)
+        memory[:count][inner] = x[part]
+        yield part, memory[:count].reshape(count, -1)
+
+
+def check_shape(array: Array, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless an array has this shape: a tile does not look where an array ends."""
+    if array.shape != shape:
+        raise ValueError(f"a convolution expected an array of shape {shape}, got {array.shape}.")
+
+
+def convolution(x: Array, W: Array, b: Array | None, windows: Any, G: int) -> Array:
+    """Return the convolution of x (B, ..., C) and W (*k, C/G, O), + b."""
+    check_shape(x, (len(x), *windows.sizes, G * W.shape[-2]))
+    dtype, filters = np.result_type(x, W), W.shape[-1]
+    start, offset = tables_of(windows, x.shape[-1], G)
+    W_tiles = in_tiles(W.astype(dtype, copy=False).reshape(-1, G, filters // G).swapaxes(0, 1))
+    bias = np.zeros(filters, dtype=dtype) if b is None else b.astype(dtype, copy=False)
+    bias_tiles = in_tiles(bias.reshape(G, 1, -1)).repeat(ROWS, axis=2).reshape(*W_tiles.shape[:2], -1)
+    z = np.empty((len(x), *windows.count, filters), dtype=dtype)
+
+    def work(share: slice) -> None:
+        for part, seen in padded_parts(x[share], windows.padding, dtype):
+            multiply(seen, start, offset, W_tiles, bias_tiles, z[share][part].reshape(len(seen), -1, filters))
+
+    in_shares(work, len(x), z.size * W_tiles.shape[2])
+    return z
+
+
+def convolution_weights(dz: Array, x: Array, windows: Any, G: int) -> Array:
+    """Return dW (*k, C/G, O)."""
+    check_shape(dz, (len(x), *windows.count, dz.shape[-1]))
+    dtype, C, filters = np.result_type(dz, x), x.shape[-1], dz.shape[-1]
+    start, offset = tables_of(windows, C, G)
+    wide = width(filters // G, dtype)
+    more = -(filters // G) % wide  # columns that fill the last tile
+    tiles = (filters // G + more) // wide
+
+    def work(share: slice) -> Array:
+        dW = np.zeros((G, tiles, offset.shape[1] // ROWS, ROWS * wide), dtype=dtype)
+        for part, seen in padded_parts(x[share], windows.padding, dtype):
+            columns = dz[share][part].reshape(len(seen), -1, G, filters // G)
+            if more:
+                columns = np.concatenate([columns, np.zeros((*columns.shape[:-1], more), dtype=dtype)], axis=-1)
+            multiply_rows(seen, start, offset, np.ascontiguousarray(columns, dtype=dtype), dW)
+        return dW
+
+    dW = functools.reduce(np.add, in_shares(work, len(x), dz.size * offset.shape[1]))
+    K = math.prod(windows.kernel) * C // G
+    dW2 = dW.reshape(G, tiles, -1, wide).transpose(2, 0, 1, 3).reshape(-1, G, tiles * wide)[:K, :, : filters // G]
+    return dW2.reshape(*windows.kernel, C // G, filters)
+
+
+class Turn(NamedTuple):
+    """One r along every axis: the convolution of dz that makes every s-th place of dx.
+
+    Attributes
+    ----------
+    numbers : tuple of slice
+        Of the kernel: s u + r.
+    start, offset : array
+        The tables of m and of m - d u in the padded dz.
+    padding : tuple of (int, int)
+        How many zeros dz gets before and after.
+    places : tuple of slice
+        Of dx: s m + r - p.
+    """
+
+    numbers: tuple[slice, ...]
+    start: Array
+    offset: Array
+    padding: tuple[tuple[int, int], ...]
+    places: tuple[slice, ...]
+
+
+def along(size: int, k: int, s: int, d: int, padding: tuple[int, int], count: int) -> Iterator[tuple[Any, ...]]:
+    """Yield for every r along one axis: numbers, m, the places of m - d u from there on, padding and places."""
+    p, _ = padding
+    for r in range(min(s, k)):
+        u = np.arange(len(range(r, k, s)))
+        m = np.arange(max(0, -((r - p) // s)), (p + size - 1 - r) // s + 1)  # that make 0 <= s m + r - p < size
+        if len(m):
+            reach = d * int(u[-1])
+            after = max(reach, int(m[-1]) + 1 - count)
+            yield slice(r, None, s), m, reach - d * u, (reach, after), slice(s * int(m[0]) + r - p, None, s)
+
+
+@functools.lru_cache(TABLES)
+def turns_of(w: Any, filters: int, G: int) -> list[Turn]:
+    """Return what makes dx, one r after the other."""
+    axes = zip(w.sizes, w.kernel, w.strides, w.dilation, w.padding, w.count, strict=True)
+    turns = []
+    for of_axes in itertools.product(*(tuple(along(*axis)) for axis in axes)):
+        numbers, m, seen, padding, places = zip(*of_axes, strict=True)
+        start, offset = tables(m, seen, padded_sizes(w.count, padding), filters, G)
+        turns.append(Turn(numbers, start, offset, padding, places))
+    return turns
+
+
+def turn_share(turn: Turn, dz: Array, W_tiles: Array, dx: Array, share: slice) -> None:
+    """Write the places of one r into a share of dx."""
+    nothing = np.zeros((*W_tiles.shape[:2], ROWS * W_tiles.shape[3]), dtype=dx.dtype)
+    for part, seen in padded_parts(dz[share], turn.padding, dx.dtype):
+        dx_r = dx[share][(part, *turn.places)]  # every place, with strides of 1
+        made = dx_r if dx_r.flags.c_contiguous else np.empty_like(dx_r, order="C")
+        multiply(seen, turn.start, turn.offset, W_tiles, nothing, made.reshape(len(seen), -1, dx.shape[-1]))
+        dx_r[...] = made
+
+
+def convolution_input(dz: Array, W: Array, windows: Any, G: int) -> Array:
+    """Return dx (B, ..., C)."""
+    dtype, filters, size = np.result_type(dz, W), W.shape[-1], W.shape[-2]
+    check_shape(dz, (len(dz), *windows.count, filters))
+    dx = np.zeros((len(dz), *windows.sizes, G * size), dtype=dtype)
+    W_groups = W.astype(dtype, copy=False).reshape(*W.shape[:-1], G, -1)
+    W_groups = np.moveaxis(W_groups, (-2, -3), (0, -1))  # (*k, C/G, G, O/G) -> (G, *k, O/G, C/G)
+    if dx.shape[-1] == 1:  # tiles would be empty but for one column; in im2col's way NumPy walks along the windows
+        W2 = W.reshape(-1, filters)
+        for part in samples(len(dz), windows.numbers):
+            dx[part] = windows.col2im((dz[part].reshape(-1, filters) @ W2.T)[None])
+        return dx
+    for turn in turns_of(windows, filters, G):
+        W_tiles = in_tiles(W_groups[(slice(None), *turn.numbers)].reshape(G, -1, size))
+        work = functools.partial(turn_share, turn, dz, W_tiles, dx)
+        in_shares(work, len(dz), len(dz) * len(turn.start) * G * size * W_tiles.shape[2])
+    return dx
