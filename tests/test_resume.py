@@ -319,6 +319,14 @@ def test_a_checkpoint_of_spoilt_weights_is_not_made(tmp_path: Path) -> None:
         assert all(np.isfinite(weight).all() for weight in load_model(path).get_weights())
 
 
+def test_other_versions_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "__version__", "1.99")
+        trained(tmp_path, epochs=2)
+    with pytest.warns(CheckpointWarning, match=r"made with numpy_version 1\.99, and this is .*: the bits may"):
+        network().fit(X, Y, batch_size=5, epochs=3, verbose=0, checkpoint_dir=tmp_path, resume=True)
+
+
 def test_callbacks_that_came_or_went_are_told(tmp_path: Path) -> None:
     options = {"epochs": 2, "verbose": 0, "checkpoint_dir": tmp_path, "resume": True}
     network().fit(X, Y, callbacks=[Counts()], **options)

@@ -222,24 +222,13 @@ def describe() -> dict[str, str]:
     """
     import platform
 
-    import threadpoolctl
-
     from tinynn import __version__
 
-    blas = [
-        f"{pool['internal_api']} {pool['version'] or ''} ({pool.get('architecture', 'unknown')} kernels), "
-        f"{pool['num_threads']} thread{'s' if pool['num_threads'] > 1 else ''}"
-        for pool in threadpoolctl.threadpool_info()
-        if pool["user_api"] == "blas"
-    ]
-    if not blas:
-        configured = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        blas = [f"{configured['name']} {configured.get('version', '')}, threads unknown"]
     rows = {
         "tinynn": __version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "NumPy": np.__version__,
-        "BLAS": "; ".join(blas),
+        "BLAS": blas(),
         "processors": str(os.cpu_count()),
     }
     try:
@@ -249,3 +238,19 @@ def describe() -> dict[str, str]:
     if device.name == "cuda":
         rows["CuPy"] = device.xp.__version__
     return {**rows, "device": device.name, "because": device.reason}
+
+
+def blas() -> str:
+    """Return which libraries compute NumPy's matrix products, with which kernels and how many threads."""
+    import threadpoolctl
+
+    found = [
+        f"{pool['internal_api']} {pool['version'] or ''} ({pool.get('architecture', 'unknown')} kernels), "
+        f"{pool['num_threads']} thread{'s' if pool['num_threads'] > 1 else ''}"
+        for pool in threadpoolctl.threadpool_info()
+        if pool["user_api"] == "blas"
+    ]
+    if not found:
+        configured = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        found = [f"{configured['name']} {configured.get('version', '')}, threads unknown"]
+    return "; ".join(found)

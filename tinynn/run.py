@@ -16,7 +16,7 @@ from tinynn.callbacks import CallbackList
 from tinynn.config import from_plain
 from tinynn.data.sources import IterableSource, Source
 from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
-from tinynn.io.files import Contents
+from tinynn.io.files import Contents, versions
 from tinynn.io.model_file import describe
 from tinynn.io.weights import compare, parameters_by_name, write_parameters
 from tinynn.model import SHUFFLING
@@ -223,6 +223,11 @@ class Run:
                 f"fit: resume: the checkpoint {path} is of another training:{lines}\nNothing was changed. Make model, "
                 "compile and data as they were, or start anew in another folder."
             )
+        for key, version in versions().items():
+            old = contents.header.metadata.get(key)
+            if old is not None and old != version:
+                text = f"fit: resume: {path} was made with {key} {old}, and this is {version}: the bits may differ."
+                warnings.warn(text, CheckpointWarning, stacklevel=4)
         model.set_training_state(state["training"])
         write_parameters(parameters, contents)
         model.refresh()

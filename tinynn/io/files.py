@@ -6,9 +6,11 @@ program that reads safetensors can read the arrays.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.backend import blas
 from tinynn.config import ASIDE
 from tinynn.io.atomic import path_of, write_atomically
 from tinynn.io.safetensors import (
@@ -77,16 +80,12 @@ def write_file(
     ValueError
         If an array is of a kind the format does not have.
     """
-    from tinynn import __version__
-
     try:
         stored = {name: as_stored(array) for name, array in arrays.items()}
         text = None if document is None else json.dumps(document, separators=(",", ":"), allow_nan=False)
         metadata = {
             "tinynn_format": FORMAT,
-            "tinynn_version": __version__,
-            "numpy_version": np.__version__,
-            "python_version": platform.python_version(),
+            **versions(),
             **metadata,
             **({} if text is None else {"document": text}),
             "crc32": checksum(stored.values(), text),
@@ -95,6 +94,23 @@ def write_file(
     except ValueError as error:
         raise ValueError(f"{who}: {error}. Nothing was written.") from None
     write_atomically(path, parts, who)
+
+
+blas_once = functools.cache(blas)  # it takes a millisecond, and a checkpoint may be made at every batch
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of all that decides the bits of a result; see `tinynn info`."""
+    from tinynn import __version__
+
+    numba = sys.modules.get("numba")  # where it is not loaded, it has computed nothing
+    return {
+        "tinynn_version": __version__,
+        "numpy_version": np.__version__,
+        "python_version": platform.python_version(),
+        "blas": blas_once(),
+        **({} if numba is None else {"numba_version": numba.__version__}),
+    }
 
 
 def read_contents(reading: Reading, header: Header) -> Contents:
