@@ -158,15 +158,6 @@ class Run:
         """Return what must be the same in a run that is resumed."""
         return {"samples": self.source.samples, "batches an epoch": self.source.steps, "shuffle": self.shuffle}
 
-    def find_checkpoint(self) -> dict[str, Any] | None:
-        """Go on from the newest whole checkpoint; see `resume`. None where there is none."""
-        assert self.checkpoints is not None
-        found = self.checkpoints.newest()
-        if found is None:
-            return None
-        self.resumed_from = found[0]
-        return self.resume(*found)
-
     def tell(self) -> None:
         """Print from where the run goes on."""
         assert self.checkpoints is not None
@@ -194,7 +185,8 @@ class Run:
         """
         model = self.model
         here, there = describe(model, "fit: resume"), dict(contents.document)
-        seed = forget_seeds(here["model"], there["model"])
+        seed = seed_in((path, contents))
+        here["model"], there["model"] = without_seeds(here["model"]), without_seeds(there["model"])
         state = from_plain(there["state"], None, contents.aside())
         differences = [
             f"{what}: {there[key]!r:.300} there and {here[key]!r:.300} here"
@@ -220,6 +212,7 @@ class Run:
         model.set_training_state(state["training"])
         write_parameters(parameters, contents)
         model.seed = model.seed if seed is None else seed
+        self.resumed_from = path
         self.epoch, self.step, self.batches = run["epoch"], run["step"], run["batches"]
         self.order_of = tuple(run["order_of"])
         model.stop_training = run["stopped"] and self.epoch < self.epochs
@@ -231,7 +224,19 @@ class Run:
         return callbacks
 
 
-def forget_seeds(here: Any, there: Any) -> int | None:
-    """Take the seeds out of two descriptions of a model, for one that nobody chose differs each time; return theirs."""
-    found = [model["config"].pop("seed", None) for model in (here, there) if isinstance(model.get("config"), dict)]
-    return found[-1] if found and isinstance(found[-1], int) else None
+def seed_in(found: tuple[str, Contents] | None) -> int | None:
+    """Return the seed of the model in a checkpoint, None where there is none."""
+    model = None if found is None else found[1].document["model"]
+    config = model.get("config") if isinstance(model, dict) else None
+    seed = config.get("seed") if isinstance(config, dict) else None
+    return seed if type(seed) is int and seed >= 0 else None
+
+
+def without_seeds(plain: Any) -> Any:
+    """Return the description of a model without its seed and those of models in it: one nobody chose is always new."""
+    if isinstance(plain, list):
+        return [without_seeds(entry) for entry in plain]
+    if not isinstance(plain, dict):
+        return plain
+    of_model = {"layers", "seed", "dtype"} <= set(plain)
+    return {key: without_seeds(entry) for key, entry in plain.items() if not (of_model and key == "seed")}

@@ -224,6 +224,8 @@ class Optimizer(Configured):
         twin = copy.copy(self)
         if iterations or given:
             twin.begin(arena)
+        else:
+            twin.arena, twin.slots = None, {}  # as before the first step, whatever this one has done since
         expected = {name: tuple(slot.shape) for name, slot in twin.slots.items()}
         shapes = {name: tuple(slot.shape) for name, slot in given.items()}
         if shapes != expected:

@@ -1,0 +1,63 @@
+"""Resuming where something stands in the way: no seed, a model that has trained already, much to remember."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynn
+from tinynn.callbacks import Callback
+from tinynn.io.checkpoints import CheckpointWarning
+
+X = np.arange(40.0)[:, None] / 40
+Y = X
+
+
+class Fail(Callback):
+    """Ends the training by an error."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        raise RuntimeError("by the user")
+
+
+def network(optimizer: Any = "adam", seed: int | None = 0, inside: int = 1) -> tinynn.Sequential:
+    """Return a model, not yet built."""
+    model = tinynn.Sequential([tinynn.Sequential([tinynn.Dense(2)]), tinynn.Dense(inside), tinynn.Dense(1)], seed=seed)
+    model.compile(optimizer, "mse")
+    return model
+
+
+def test_what_is_held_out_stays_so_though_nobody_chose_a_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held_out = []
+    score = tinynn.Sequential.score
+
+    def watched(model: Any, source: Any, *rest: Any) -> Any:
+        held_out.append(source.rows.tolist())
+        return score(model, source, *rest)
+
+    monkeypatch.setattr(tinynn.Sequential, "score", watched)
+    for epochs in (1, 2):
+        network(seed=None).fit(
+            X, Y, epochs=epochs, verbose=0, validation_split=0.25, checkpoint_dir=tmp_path, resume=True
+        )
+    assert len(held_out) == 2
+    assert held_out[0] == held_out[1]
+
+
+def test_a_model_in_a_model_is_resumed_though_nobody_chose_a_seed(tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        history = network(seed=None).fit(X, Y, epochs=epochs, verbose=0, checkpoint_dir=tmp_path, resume=True)
+    assert history.epoch == [0, 1]
+
+
+def test_a_model_that_has_trained_goes_back_to_before_its_first_step(tmp_path: Path) -> None:
+    model, whole = network(), network()
+    with pytest.raises(RuntimeError, match="by the user"):
+        model.fit(X, Y, verbose=0, checkpoint_dir=tmp_path, callbacks=[Fail()])
+    with pytest.warns(CheckpointWarning, match="Fail"):
+        model.fit(X, Y, epochs=2, verbose=0, checkpoint_dir=tmp_path, resume=True)
+    whole.fit(X, Y, epochs=2, verbose=0)
+    assert [w.tolist() for w in model.get_weights()] == [w.tolist() for w in whole.get_weights()]
