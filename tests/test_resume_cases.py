@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,61 @@ def test_a_model_that_has_trained_goes_back_to_before_its_first_step(tmp_path: P
         model.fit(X, Y, epochs=2, verbose=0, checkpoint_dir=tmp_path, resume=True)
     whole.fit(X, Y, epochs=2, verbose=0)
     assert [w.tolist() for w in model.get_weights()] == [w.tolist() for w in whole.get_weights()]
+
+
+class Remembers(Callback):
+    """A callback of one's own, as people write them."""
+
+    def __init__(self, batches: int = 0) -> None:
+        self.best = (np.inf, 0)
+        self.losses = [0.1234567890123] * batches
+        self.counts = list(range(batches))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.losses.append(logs["loss"])
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.best = min(self.best, (logs["loss"], epoch))
+
+
+def test_tuples_and_long_lists_come_back_as_they_were(tmp_path: Path) -> None:
+    whole, first, second = (Remembers(400_000) for _ in range(3))  # 14 MB as text, and a file holds 4 of that
+    network().fit(X, Y, epochs=2, verbose=0, callbacks=[whole])
+    network().fit(X, Y, epochs=1, verbose=0, checkpoint_dir=tmp_path, callbacks=[first])
+    network().fit(X, Y, epochs=2, verbose=0, checkpoint_dir=tmp_path, callbacks=[second], resume=True)
+    assert (second.best, second.counts) == (whole.best, whole.counts)
+    assert second.losses == whole.losses
+    assert type(second.losses[0]) is float
+
+
+class Writes(Callback):
+    """Remembers more text than a file can hold, from some epoch on."""
+
+    text = ""
+    state_names = ("text",)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.text = "x" * 5 * 2**20 if epoch == 1 else ""
+
+
+def test_a_memory_too_large_for_a_file_does_not_end_the_training(tmp_path: Path) -> None:
+    with pytest.warns(CheckpointWarning, match=r"a file can\s+hold 4194304.*the newest checkpoint is after 2 of 4"):
+        history = network().fit(X, Y, epochs=3, verbose=0, checkpoint_dir=tmp_path, callbacks=[Writes()])
+    assert history.epoch == [0, 1, 2]
+
+
+class Removes(Callback):
+    """Stands for somebody who tidies up."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def test_a_folder_that_goes_away_does_not_end_the_training(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    with pytest.warns(CheckpointWarning, match="the newest checkpoint is gone"):
+        history = network().fit(X, Y, epochs=2, verbose=0, checkpoint_dir=folder, callbacks=[Removes(folder)])
+    assert history.epoch == [0, 1]

@@ -29,6 +29,7 @@ NUMBERS = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8,
 ASIDE = "state/"  # how the names of arrays begin that are put aside
 # What wrong settings raise: whoever makes a thing of settings from a file must expect each.
 FAULTS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, MemoryError)
+LONG = 100  # numbers in a list that is written as an array
 DEEPEST = 60  # things inside things; no network needs more, and a file must not exhaust the stack
 
 registered: dict[str, type] = {}
@@ -236,6 +237,10 @@ def to_plain(value: Any, where: str, arrays: dict[str, Array] | None = None, dep
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
+    if arrays is not None and isinstance(value, tuple):  # a setting may come back as a list, a memory may not
+        return {"tuple": to_plain(list(value), where, arrays, depth + 1)}
+    if arrays is not None and isinstance(value, list) and is_long(value):
+        return {"list": to_plain(np.array(value), where, arrays, depth + 1)["array"]}
     if isinstance(value, list | tuple):
         return [to_plain(entry, f"{where}[{i}]", arrays, depth + 1) for i, entry in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str | int) for key in value):
@@ -268,7 +273,7 @@ def from_plain(
     arrays: Mapping[str, Array] | None = None,
     depth: int = 0,
 ) -> Any:
-    """Return what plain data stand for; the inverse of `to_plain`, but for tuples, which come back as lists.
+    """Return what plain data stand for; the inverse of `to_plain`, but for tuples in settings, which become lists.
 
     Parameters
     ----------
@@ -304,6 +309,10 @@ def from_plain(
             return float(number)
         case {"array": str(name), **rest} if not rest and arrays is not None and name in arrays:
             return arrays[name]
+        case {"list": str(name), **rest} if not rest and arrays is not None and name in arrays:
+            return arrays[name].tolist()
+        case {"tuple": list() | {"list": _} as entries, **rest} if not rest:
+            return tuple(from_plain(entries, custom_objects, arrays, depth + 1))
         case {"array": numbers, "dtype": str(dtype), **rest} if not rest and dtype in NUMBERS:
             try:
                 return np.asarray(from_plain(numbers, None, None, depth + 1), dtype=dtype)
@@ -322,6 +331,16 @@ def from_plain(
                     f"{name} cannot be made with the settings {settings}: {type(error).__name__}: {error!s:.300}"
                 ) from error
     raise ValueError(f"what was written has an object with the keys {sorted(plain)!r:.80}, which stands for nothing")
+
+
+def is_long(value: list[Any]) -> bool:
+    """Whether a list is of so many numbers of one kind that it had better be an array: a loss for every batch."""
+    if len(value) < LONG or type(value[0]) not in (int, float):
+        return False
+    kind = type(value[0])
+    return all(type(entry) is kind for entry in value) and (
+        kind is float or all(-(2**63) <= entry < 2**63 for entry in value)
+    )
 
 
 def is_pair(pair: Any) -> bool:

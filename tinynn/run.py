@@ -8,6 +8,7 @@ counted so far, and what the callbacks remember. That is what a checkpoint holds
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,10 +130,12 @@ class Run:
         self.model.need_finite_weights(self.epoch)
         try:
             self.checkpoints.save(self.model, self.get_state(), self.batches)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if self.batches == 0:
                 raise  # before the first batch nothing is lost by an error
-            numbers = self.checkpoints.numbers()
+            numbers = []
+            with suppress(OSError):  # the folder may have gone
+                numbers = self.checkpoints.numbers()
             last = f"after {numbers[-1]} of {self.batches} batches" if numbers else "gone"
             text = f"{error} The training goes on; the newest checkpoint is {last}."
             warnings.warn(text, CheckpointWarning, stacklevel=2)
