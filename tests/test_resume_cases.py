@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,33 @@ def test_a_folder_that_goes_away_does_not_end_the_training(tmp_path: Path) -> No
     with pytest.warns(CheckpointWarning, match="the newest checkpoint is gone"):
         history = network().fit(X, Y, epochs=2, verbose=0, checkpoint_dir=folder, callbacks=[Removes(folder)])
     assert history.epoch == [0, 1]
+
+
+def test_another_size_of_batches_is_refused_though_an_epoch_has_as_many(tmp_path: Path) -> None:
+    network().fit(X, Y, 25, verbose=0, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="batch_size: 25 there and 30 here"):
+        network().fit(X, Y, 30, epochs=2, verbose=0, checkpoint_dir=tmp_path, resume=True)
+
+
+def test_the_setting_that_differs_is_named(tmp_path: Path) -> None:
+    network(tinynn.Adam(0.1)).fit(X, Y, verbose=0, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError) as caught:
+        network(tinynn.Adam(0.2), inside=3).fit(X, Y, epochs=2, verbose=0, checkpoint_dir=tmp_path, resume=True)
+    message = str(caught.value)
+    assert "layers: layers[1].units is 1 there and 3 here\n" in message
+    assert "compile: optimizer.learning_rate is 0.1 there and 0.2 here\n" in message
+
+
+def test_validation_batches_of_a_generator_go_on_where_they_were(tmp_path: Path) -> None:
+    def batches() -> Iterator[Any]:
+        for number in range(100):
+            yield X + number, Y
+
+    def fit(epochs: int = 3, **options: Any) -> dict[str, list[float]]:
+        history = network().fit(
+            X, Y, epochs=epochs, verbose=0, validation_data=batches(), validation_steps=2, **options
+        )
+        return history.history
+
+    fit(epochs=2, checkpoint_dir=tmp_path)
+    assert fit(checkpoint_dir=tmp_path, resume=True) == fit()

@@ -453,3 +453,18 @@ def test_many_documents(good: bytes, tmp_path: Path, data: st.DataObject) -> Non
             inner = inner[key]
         inner[place[-1]] = copy.deepcopy(data.draw(SETTINGS))  # the second change may be inside the first
     harmless(with_document(good, document), tmp_path / "fuzz")
+
+
+def test_a_schedule_that_came_or_went_after_compile_is_in_the_file(tmp_path: Path) -> None:
+    rates = []
+    for first, then in ((0.5, tinynn.schedules.CosineDecay(0.5, 100)), (tinynn.schedules.CosineDecay(0.5, 100), 0.25)):
+        model = tinynn.Sequential([tinynn.Input((2,)), tinynn.Dense(1)], seed=0)
+        model.compile(tinynn.SGD(first), "mse")
+        model.optimizer.learning_rate = then
+        model.save(tmp_path / "model.tinynn")
+        twin = load_model(tmp_path / "model.tinynn")
+        for each in (model, twin):
+            each.fit(np.ones((64, 2)), np.ones((64, 1)), verbose=0)
+            rates.append(each.optimizer.learning_rate)
+    assert rates[0] == rates[1] != 0.5
+    assert rates[2] == rates[3] == 0.25

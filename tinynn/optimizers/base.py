@@ -127,6 +127,15 @@ class Optimizer(Configured):
             learning_rate = learning_rate(getattr(self, "iterations", 0))
         self._rate = check_number(learning_rate, f"{type(self).__name__}: learning_rate", 0)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments with which another one like this is made; a schedule that came or went later counts."""
+        config = super().get_config()
+        if self.schedule is not None:
+            config["learning_rate"] = self.schedule
+        elif isinstance(config.get("learning_rate"), LearningRateSchedule):
+            config["learning_rate"] = self.learning_rate
+        return config
+
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change the values `w` and the slots in place.
 
