@@ -48,7 +48,7 @@ class Configured:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Remember the arguments."""
         self = object.__new__(cls)
-        object.__setattr__(self, "_made_with", (args, kwargs))
+        object.__setattr__(self, "_made_with", (tuple(map(own, args)), {key: own(kwargs[key]) for key in kwargs}))
         return self
 
     def get_config(self) -> dict[str, Any]:
@@ -88,6 +88,24 @@ class Configured:
         10
         """
         return cls(**config)
+
+
+def own(argument: Any) -> Any:
+    """Return an argument so that it stays what it is, though a list in it may be changed later.
+
+    Examples
+    --------
+    >>> given = [1, [2]]
+    >>> kept = own(given)
+    >>> given[1].append(3)
+    >>> kept
+    [1, [2]]
+    """
+    if type(argument) in (list, tuple):
+        return type(argument)(map(own, argument))
+    if type(argument) is dict:
+        return {key: own(argument[key]) for key in argument}
+    return argument
 
 
 def register(kind: Kind | None = None, *, name: str | None = None) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -118,10 +118,25 @@ class Sequential(Trainer):
         inside.names.add(layer.name)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments with which another model like this is made: of the same layers, however they came in."""
+        """Return the arguments with which another model like this is made: of the same layers, however they came in.
+
+        Of a subclass with a constructor of its own they are those of that, and the seed.
+        """
+        if type(self).__init__ is not Sequential.__init__:
+            return super().get_config() | {"seed": self.seed}
         start = [] if self.given_input_shape is None else [Input(self.given_input_shape)]
         config = {"layers": [*start, *self.layers], "seed": self.seed, "dtype": self.dtype}
         return config if self.name is None else config | {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return a model made with these arguments, and of this seed, even where the constructor takes none."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        takes_seed = any(p.name == "seed" or p.kind is p.VAR_KEYWORD for p in parameters)
+        model = super().from_config({key: config[key] for key in config if key != "seed" or takes_seed})
+        if "seed" in config and not takes_seed:
+            model.seed = int(config["seed"])
+        return model
 
     def connect(self, input_shape: Shape) -> Shape:
         """Build the layers for inputs of this shape, each on the output of the one before."""

@@ -468,3 +468,44 @@ def test_a_schedule_that_came_or_went_after_compile_is_in_the_file(tmp_path: Pat
             rates.append(each.optimizer.learning_rate)
     assert rates[0] == rates[1] != 0.5
     assert rates[2] == rates[3] == 0.25
+
+
+@tinynn.register
+class Head(tinynn.Sequential):
+    """A model of one's own, as people write them: its constructor has other arguments."""
+
+    def __init__(self, units: int, bias: bool = True) -> None:
+        super().__init__([tinynn.Dense(units, activation="relu"), tinynn.Dense(1, use_bias=bias)])
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_subclass_with_a_constructor_of_its_own_comes_back(inside: bool, tmp_path: Path) -> None:
+    model: Any = Head(3, bias=False)
+    if inside:
+        model = tinynn.Sequential([model, tinynn.Dense(2)])
+    model.compile("sgd", "mse")
+    model.build((4,))
+    model.save(tmp_path / "model.tinynn")
+    twin = load_model(tmp_path / "model.tinynn")
+    x = np.ones((2, 4))
+    assert (type(twin), twin.seed) == (type(model), model.seed)
+    np.testing.assert_array_equal(twin.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@tinynn.register
+class TakesLast(tinynn.Layer):
+    """A layer that takes its list to pieces."""
+
+    def __init__(self, factors: list[float], name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.last = factors.pop()
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        return x * self.last
+
+
+def test_arguments_are_those_that_were_given_though_the_constructor_changed_them(tmp_path: Path) -> None:
+    model = tinynn.Sequential([tinynn.Input((2,)), TakesLast([2.0, 3.0])])
+    model.save(tmp_path / "model.tinynn")
+    twin = load_model(tmp_path / "model.tinynn")
+    assert twin.predict(np.ones((1, 2)), verbose=0).tolist() == [[3.0, 3.0]]
