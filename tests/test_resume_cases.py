@@ -131,7 +131,7 @@ def test_another_size_of_batches_is_refused_though_an_epoch_has_as_many(tmp_path
 
 def test_the_setting_that_differs_is_named(tmp_path: Path) -> None:
     network(tinynn.Adam(0.1)).fit(X, Y, verbose=0, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="is of another training") as caught:
         network(tinynn.Adam(0.2), inside=3).fit(X, Y, epochs=2, verbose=0, checkpoint_dir=tmp_path, resume=True)
     message = str(caught.value)
     assert "layers: layers[1].units is 1 there and 3 here\n" in message
@@ -151,3 +151,36 @@ def test_validation_batches_of_a_generator_go_on_where_they_were(tmp_path: Path)
 
     fit(epochs=2, checkpoint_dir=tmp_path)
     assert fit(checkpoint_dir=tmp_path, resume=True) == fit()
+
+
+class Median(tinynn.metrics.Metric):
+    """A metric of one's own that keeps a list."""
+
+    name = "median"
+
+    def reset_state(self) -> None:
+        self.values: list[float] = []
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.values.append(float(y_pred.mean()))
+
+    def result(self) -> float:
+        return float(np.median(self.values)) if self.values else 0.0
+
+
+def test_what_a_metric_keeps_in_a_list_is_resumed(tmp_path: Path) -> None:
+    class FailLate(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 5:
+                raise RuntimeError("by the user")
+
+    def fit(*callbacks: Callback, **options: Any) -> dict[str, list[float]]:
+        model = network()
+        model.compile("sgd", "mse", metrics=[Median()])
+        return model.fit(X, Y, 4, verbose=0, callbacks=callbacks, **options).history
+
+    with pytest.raises(RuntimeError, match="by the user"):
+        fit(FailLate(), checkpoint_dir=tmp_path, checkpoint_freq=1)
+    with pytest.warns(CheckpointWarning, match="FailLate"):
+        resumed = fit(checkpoint_dir=tmp_path, resume=True)
+    assert resumed == fit()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinynn.backend import Array, generator
 from tinynn.callbacks import CallbackList
-from tinynn.config import from_plain
+from tinynn.config import from_plain, is_pair
 from tinynn.data.sources import ArraySource, IterableSource, Source
 from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
 from tinynn.io.files import Contents
@@ -266,7 +266,7 @@ def difference(there: Any, here: Any, place: str = "") -> str:
     if None not in kinds:
         if kinds[0] != kinds[1]:
             return told(there, here, place)
-        there, here = there["config"], here["config"]
+        there, here = there.get("config"), here.get("config")
     elif is_dictionary(there) and is_dictionary(here):
         there, here = dict(there["dict"]), dict(here["dict"])
     pairs: list[tuple[str, Any, Any]] = []
@@ -288,7 +288,7 @@ def told(there: Any, here: Any, place: str) -> str:
 
 def is_dictionary(plain: Any) -> bool:
     """Whether a piece of plain data stands for a dictionary; see `tinynn.config.to_plain`."""
-    return isinstance(plain, dict) and set(plain) == {"dict"}
+    return isinstance(plain, dict) and isinstance(plain.get("dict"), list) and all(map(is_pair, plain["dict"]))
 
 
 NOTHING = object()
