@@ -75,7 +75,20 @@ class Configured:
             if parameter.name in bound.arguments:
                 value = bound.arguments[parameter.name]
                 config |= value if parameter.kind is parameter.VAR_KEYWORD else {parameter.name: value}
-        return config
+        return config | (self.changed(rest, config) if type(self).__module__.startswith("tinynn.") else {})
+
+    def changed(self, parameters: list[inspect.Parameter], config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the numbers that were set after the constructor, ``dropout.rate = 0.2``.
+
+        Of tinynn's own classes alone, in which an attribute with the name of an argument is that argument.
+        """
+        found = {}
+        for parameter in parameters:
+            given = config.get(parameter.name, parameter.default)
+            now = vars(self).get(parameter.name, given)
+            if is_number(given) and is_number(now) and now != given:
+                found[parameter.name] = now
+        return found
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -88,6 +101,11 @@ class Configured:
         10
         """
         return cls(**config)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting is a number, and no truth value: those say how a thing is made."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def own(argument: Any) -> Any:
@@ -162,6 +180,11 @@ def register(kind: Kind | None = None, *, name: str | None = None) -> Any:
 def name_of(kind: type) -> str:
     """Return the name under which a class is written down.
 
+    Raises
+    ------
+    TypeError
+        If another class is registered under the name of one that is not.
+
     Examples
     --------
     >>> from tinynn.losses import Huber
@@ -171,7 +194,17 @@ def name_of(kind: type) -> str:
     for module in MODULES:
         if getattr(importlib.import_module(f"tinynn.{module}"), kind.__name__, None) is kind:
             return f"{module}.{kind.__name__}"
-    return next((name for name, other in registered.items() if other is kind), kind.__name__)
+    for name, other in registered.items():
+        if other is kind:
+            return name
+    other = registered.get(kind.__name__, kind)
+    if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise TypeError(
+            f"the class {kind.__module__}.{kind.__qualname__} is not registered, and its name is that of "
+            f"{other.__module__}.{other.__qualname__}, which is: a file would come back with that one. Register it "
+            "with a name of its own: @tinynn.register(name='...')"
+        )
+    return kind.__name__
 
 
 def class_called(name: str, custom_objects: Mapping[str, type] | None = None) -> type[Configured]:

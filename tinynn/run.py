@@ -190,7 +190,8 @@ class Run:
             If it is of another model, or of a training with other settings; the message has all that differs.
         """
         model = self.model
-        here, there = describe(model, "fit: resume"), dict(contents.document)
+        described = describe(model, "fit: resume")
+        here, there = dict(described), dict(contents.document)
         seed = seed_in((path, contents))
         here["model"], there["model"] = without_seeds(here["model"]), without_seeds(there["model"])
         state = from_plain(there["state"], None, contents.aside())
@@ -217,13 +218,16 @@ class Run:
             )
         model.set_training_state(state["training"])
         write_parameters(parameters, contents)
-        model.seed = model.seed if seed is None else seed
+        if seed is not None:
+            model.seed = described["model"]["config"]["seed"] = seed
         self.resumed_from = path
         self.epoch, self.step, self.batches = run["epoch"], run["step"], run["batches"]
         self.order_of = tuple(run["order_of"])
         model.stop_training = run["stopped"] and self.epoch < self.epochs
         if isinstance(self.source, IterableSource):
             self.source.epochs_before = run["epochs_before"]
+        if self.checkpoints is not None:
+            self.checkpoints.described = described  # not later, when a callback may have changed a setting
         if isinstance(self.validation, IterableSource):
             self.validation.skip(run["validated"])
         if self.step:

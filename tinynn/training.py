@@ -156,6 +156,7 @@ class Trainer(Compiled):
         self.stop_training = False
         scores = self.scores_for(source.first.y)
         run = Run(self, source, validation, watchers, epochs, shuffle, check_finite, checkpoints, scores)
+        begun = False
         memories = None if found is None else run.resume(*found)
         try:
             params = {"epochs": epochs, "steps": source.steps, "samples": source.samples, "verbose": int(verbose != 0)}
@@ -167,13 +168,15 @@ class Trainer(Compiled):
                 run.save()
             if resume and verbose:
                 run.tell()
+            begun = True
             with on_first_interrupt(self.stop_after_batch):
                 run.go()
         except FloatingPointError as error:
             if not watchers.not_finite(error):
                 raise
         finally:
-            optimizer.finish(self.need_arena())
+            if begun:
+                optimizer.finish(self.need_arena())
             self.forget()
             watchers.end()
         if history.interrupted and verbose:

@@ -509,3 +509,33 @@ def test_arguments_are_those_that_were_given_though_the_constructor_changed_them
     model.save(tmp_path / "model.tinynn")
     twin = load_model(tmp_path / "model.tinynn")
     assert twin.predict(np.ones((1, 2)), verbose=0).tolist() == [[3.0, 3.0]]
+
+
+def test_numbers_that_were_set_after_the_constructor_are_in_the_file(tmp_path: Path) -> None:
+    dropout = tinynn.Dropout(0.5)
+    model = tinynn.Sequential([tinynn.Input((2,)), tinynn.Dense(1), dropout])
+    model.compile(tinynn.Adam(), "mse")
+    dropout.rate = 0.25
+    model.optimizer.beta_1, model.optimizer.clipnorm = 0.5, 2.0
+    model.save(tmp_path / "model.tinynn")
+    twin = load_model(tmp_path / "model.tinynn")
+    assert (twin.layers[1].rate, twin.optimizer.beta_1, twin.optimizer.clipnorm) == (0.25, 0.5, 2.0)
+
+
+def test_a_part_of_another_model_is_saved_and_loaded(tmp_path: Path) -> None:
+    part = network(seed=0)
+    whole = tinynn.Sequential([part, tinynn.Dense(1)])
+    whole.compile("sgd", "mse")
+    whole.fit(X, np.ones((len(X), 1)), verbose=0)
+    part.save(tmp_path / "part.tinynn")
+    twin = load_model(tmp_path / "part.tinynn")
+    np.testing.assert_array_equal(twin.predict(X, verbose=0), part.predict(X, verbose=0))
+
+
+def test_a_class_that_would_come_back_as_another_one_is_refused(tmp_path: Path) -> None:
+    class Head(tinynn.layers.ReLU):
+        """Not the one that is registered."""
+
+    model = tinynn.Sequential([tinynn.Input((2,)), Head()])
+    with pytest.raises(TypeError, match="Head is not registered, and its name is that of .*Head, which is"):
+        model.save(tmp_path / "model.tinynn")

@@ -128,12 +128,15 @@ class Optimizer(Configured):
         self._rate = check_number(learning_rate, f"{type(self).__name__}: learning_rate", 0)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments with which another one like this is made; a schedule that came or went later counts."""
+        """Return the arguments with which another one like this is made; what came or went later counts."""
         config = super().get_config()
         if self.schedule is not None:
             config["learning_rate"] = self.schedule
         elif isinstance(config.get("learning_rate"), LearningRateSchedule):
             config["learning_rate"] = self.learning_rate
+        for name in ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm"):
+            if config.get(name) != getattr(self, name) and name in vars(self):
+                config[name] = getattr(self, name)
         return config
 
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
