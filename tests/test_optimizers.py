@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import tinynn
 from tinynn import optimizers
 from tinynn.backend import Device, to_host
 from tinynn.layers import Dense
@@ -466,3 +467,14 @@ def test_an_optimizer_belongs_to_one_model() -> None:
 def test_wrong_settings_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_training_that_does_not_begin_leaves_the_weights_as_they_were() -> None:
+    x = np.ones((8, 2))
+    model = tinynn.Sequential([tinynn.Dense(1)], seed=0)
+    model.compile(SGD(0.1, use_ema=True), "mse")
+    model.fit(x, x[:, :1], verbose=0)
+    model.set_weights([np.full((2, 1), 5), np.full(1, 5)])
+    with pytest.raises(ValueError, match="val_los"):
+        model.fit(x, x[:, :1], verbose=0, callbacks=[tinynn.callbacks.EarlyStopping("val_los")])
+    assert all((weight == 5).all() for weight in model.get_weights())

@@ -29,6 +29,7 @@ NUMBERS = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8,
 ASIDE = "state/"  # how the names of arrays begin that are put aside
 # What wrong settings raise: whoever makes a thing of settings from a file must expect each.
 FAULTS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, MemoryError)
+LONG = 100  # numbers in a list that is written as an array
 DEEPEST = 60  # things inside things; no network needs more, and a file must not exhaust the stack
 
 registered: dict[str, type] = {}
@@ -47,7 +48,7 @@ class Configured:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Remember the arguments."""
         self = object.__new__(cls)
-        object.__setattr__(self, "_made_with", (args, kwargs))
+        object.__setattr__(self, "_made_with", (tuple(map(own, args)), {key: own(kwargs[key]) for key in kwargs}))
         return self
 
     def get_config(self) -> dict[str, Any]:
@@ -74,7 +75,20 @@ class Configured:
             if parameter.name in bound.arguments:
                 value = bound.arguments[parameter.name]
                 config |= value if parameter.kind is parameter.VAR_KEYWORD else {parameter.name: value}
-        return config
+        return config | (self.changed(rest, config) if type(self).__module__.startswith("tinynn.") else {})
+
+    def changed(self, parameters: list[inspect.Parameter], config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the numbers that were set after the constructor, ``dropout.rate = 0.2``.
+
+        Of tinynn's own classes alone, in which an attribute with the name of an argument is that argument.
+        """
+        found = {}
+        for parameter in parameters:
+            given = config.get(parameter.name, parameter.default)
+            now = vars(self).get(parameter.name, given)
+            if is_number(given) and is_number(now) and now != given:
+                found[parameter.name] = now
+        return found
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -87,6 +101,29 @@ class Configured:
         10
         """
         return cls(**config)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting is a number, and no truth value: those say how a thing is made."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def own(argument: Any) -> Any:
+    """Return an argument so that it stays what it is, though a list in it may be changed later.
+
+    Examples
+    --------
+    >>> given = [1, [2]]
+    >>> kept = own(given)
+    >>> given[1].append(3)
+    >>> kept
+    [1, [2]]
+    """
+    if type(argument) in (list, tuple):
+        return type(argument)(map(own, argument))
+    if type(argument) is dict:
+        return {key: own(argument[key]) for key in argument}
+    return argument
 
 
 def register(kind: Kind | None = None, *, name: str | None = None) -> Any:
@@ -143,6 +180,11 @@ def register(kind: Kind | None = None, *, name: str | None = None) -> Any:
 def name_of(kind: type) -> str:
     """Return the name under which a class is written down.
 
+    Raises
+    ------
+    TypeError
+        If another class is registered under the name of one that is not.
+
     Examples
     --------
     >>> from tinynn.losses import Huber
@@ -152,7 +194,17 @@ def name_of(kind: type) -> str:
     for module in MODULES:
         if getattr(importlib.import_module(f"tinynn.{module}"), kind.__name__, None) is kind:
             return f"{module}.{kind.__name__}"
-    return next((name for name, other in registered.items() if other is kind), kind.__name__)
+    for name, other in registered.items():
+        if other is kind:
+            return name
+    other = registered.get(kind.__name__, kind)
+    if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise TypeError(
+            f"the class {kind.__module__}.{kind.__qualname__} is not registered, and its name is that of "
+            f"{other.__module__}.{other.__qualname__}, which is: a file would come back with that one. Register it "
+            "with a name of its own: @tinynn.register(name='...')"
+        )
+    return kind.__name__
 
 
 def class_called(name: str, custom_objects: Mapping[str, type] | None = None) -> type[Configured]:
@@ -236,6 +288,10 @@ def to_plain(value: Any, where: str, arrays: dict[str, Array] | None = None, dep
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
+    if arrays is not None and isinstance(value, tuple):  # a setting may come back as a list, a memory may not
+        return {"tuple": to_plain(list(value), where, arrays, depth + 1)}
+    if arrays is not None and isinstance(value, list) and is_long(value):
+        return {"list": to_plain(np.array(value), where, arrays, depth + 1)["array"]}
     if isinstance(value, list | tuple):
         return [to_plain(entry, f"{where}[{i}]", arrays, depth + 1) for i, entry in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str | int) for key in value):
@@ -268,7 +324,7 @@ def from_plain(
     arrays: Mapping[str, Array] | None = None,
     depth: int = 0,
 ) -> Any:
-    """Return what plain data stand for; the inverse of `to_plain`, but for tuples, which come back as lists.
+    """Return what plain data stand for; the inverse of `to_plain`, but for tuples in settings, which become lists.
 
     Parameters
     ----------
@@ -304,6 +360,10 @@ def from_plain(
             return float(number)
         case {"array": str(name), **rest} if not rest and arrays is not None and name in arrays:
             return arrays[name]
+        case {"list": str(name), **rest} if not rest and arrays is not None and name in arrays:
+            return arrays[name].tolist()
+        case {"tuple": list() | {"list": _} as entries, **rest} if not rest:
+            return tuple(from_plain(entries, custom_objects, arrays, depth + 1))
         case {"array": numbers, "dtype": str(dtype), **rest} if not rest and dtype in NUMBERS:
             try:
                 return np.asarray(from_plain(numbers, None, None, depth + 1), dtype=dtype)
@@ -322,6 +382,16 @@ def from_plain(
                     f"{name} cannot be made with the settings {settings}: {type(error).__name__}: {error!s:.300}"
                 ) from error
     raise ValueError(f"what was written has an object with the keys {sorted(plain)!r:.80}, which stands for nothing")
+
+
+def is_long(value: list[Any]) -> bool:
+    """Whether a list is of so many numbers of one kind that it had better be an array: a loss for every batch."""
+    if len(value) < LONG or type(value[0]) not in (int, float):
+        return False
+    kind = type(value[0])
+    return all(type(entry) is kind for entry in value) and (
+        kind is float or all(-(2**63) <= entry < 2**63 for entry in value)
+    )
 
 
 def is_pair(pair: Any) -> bool:

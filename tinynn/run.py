@@ -8,13 +8,15 @@ counted so far, and what the callbacks remember. That is what a checkpoint holds
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from tinynn.backend import Array, generator
 from tinynn.callbacks import CallbackList
-from tinynn.config import from_plain
-from tinynn.data.sources import IterableSource, Source
+from tinynn.config import from_plain, is_pair
+from tinynn.data.sources import ArraySource, IterableSource, Source
 from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
 from tinynn.io.files import Contents, versions
 from tinynn.io.model_file import describe
@@ -137,8 +139,10 @@ class Run:
         assert self.checkpoints is not None
         try:
             self.checkpoints.finish()
-        except OSError as error:
-            numbers = self.checkpoints.numbers()
+        except (OSError, ValueError) as error:
+            numbers = []
+            with suppress(OSError):  # the folder may have gone
+                numbers = self.checkpoints.numbers()
             last = f"after {numbers[-1]} of {self.batches} batches" if numbers else "gone"
             text = f"{error} The training goes on; the newest checkpoint is {last}."
             warnings.warn(text, CheckpointWarning, stacklevel=2)
@@ -155,6 +159,7 @@ class Run:
                 "scores": self.scores.get_state() if self.step else None,
                 "callbacks": self.watchers.get_states(),
                 "stopped": self.model.stop_training and not self.interrupted,
+                "validated": self.validation.taken if isinstance(self.validation, IterableSource) else 0,
                 "epochs_before": self.source.epochs_before if isinstance(self.source, IterableSource) else 0,
                 "settings": self.settings(),
             },
@@ -162,16 +167,8 @@ class Run:
 
     def settings(self) -> dict[str, Any]:
         """Return what must be the same in a run that is resumed."""
-        return {"samples": self.source.samples, "batches an epoch": self.source.steps, "shuffle": self.shuffle}
-
-    def find_checkpoint(self) -> dict[str, Any] | None:
-        """Go on from the newest whole checkpoint; see `resume`. None where there is none."""
-        assert self.checkpoints is not None
-        found = self.checkpoints.newest()
-        if found is None:
-            return None
-        self.resumed_from = found[0]
-        return self.resume(*found)
+        settings = {"samples": self.source.samples, "batches an epoch": self.source.steps, "shuffle": self.shuffle}
+        return settings | ({"batch_size": self.source.batch_size} if isinstance(self.source, ArraySource) else {})
 
     def tell(self) -> None:
         """Print from where the run goes on."""
@@ -199,11 +196,13 @@ class Run:
             If it is of another model, or of a training with other settings; the message has all that differs.
         """
         model = self.model
-        here, there = describe(model, "fit: resume"), dict(contents.document)
-        seed = forget_seeds(here["model"], there["model"])
+        described = describe(model, "fit: resume")
+        here, there = dict(described), dict(contents.document)
+        seed = seed_in((path, contents))
+        here["model"], there["model"] = without_seeds(here["model"]), without_seeds(there["model"])
         state = from_plain(there["state"], None, contents.aside())
         differences = [
-            f"{what}: {there[key]!r:.300} there and {here[key]!r:.300} here"
+            f"{what}: {difference(there[key], here[key])}"
             for key, what in (("model", "layers"), ("input_shape", "inputs"), ("compiled", "compile"))
             if here[key] != there[key]
         ]
@@ -231,19 +230,88 @@ class Run:
         model.set_training_state(state["training"])
         write_parameters(parameters, contents)
         model.refresh()
-        model.seed = model.seed if seed is None else seed
+        if seed is not None:
+            model.seed = described["model"]["config"]["seed"] = seed
+        self.resumed_from = path
         self.epoch, self.step, self.batches = run["epoch"], run["step"], run["batches"]
         self.order_of = tuple(run["order_of"])
         model.stop_training = run["stopped"] and self.epoch < self.epochs
         if isinstance(self.source, IterableSource):
             self.source.epochs_before = run["epochs_before"]
+        if self.checkpoints is not None:
+            self.checkpoints.described = described  # not later, when a callback may have changed a setting
+        if isinstance(self.validation, IterableSource):
+            self.validation.skip(run["validated"])
         if self.step:
             self.scores.set_state(run["scores"], model.device.xp)
         callbacks: dict[str, Any] = run["callbacks"]
         return callbacks
 
 
-def forget_seeds(here: Any, there: Any) -> int | None:
-    """Take the seeds out of two descriptions of a model, for one that nobody chose differs each time; return theirs."""
-    found = [model["config"].pop("seed", None) for model in (here, there) if isinstance(model.get("config"), dict)]
-    return found[-1] if found and isinstance(found[-1], int) else None
+def seed_in(found: tuple[str, Contents] | None) -> int | None:
+    """Return the seed of the model in a checkpoint, None where there is none."""
+    model = None if found is None else found[1].document["model"]
+    config = model.get("config") if isinstance(model, dict) else None
+    seed = config.get("seed") if isinstance(config, dict) else None
+    return seed if type(seed) is int and seed >= 0 else None
+
+
+def without_seeds(plain: Any) -> Any:
+    """Return the description of a model without its seed and those of models in it: one nobody chose is always new."""
+    if isinstance(plain, list):
+        return [without_seeds(entry) for entry in plain]
+    if not isinstance(plain, dict):
+        return plain
+    of_model = {"layers", "seed", "dtype"} <= set(plain)
+    return {key: without_seeds(entry) for key, entry in plain.items() if not (of_model and key == "seed")}
+
+
+def difference(there: Any, here: Any, place: str = "") -> str:
+    """Return the first thing in which two pieces of plain data differ, and where it stands.
+
+    Examples
+    --------
+    >>> difference({"class": "layers.ReLU", "config": {}}, {"class": "layers.Tanh", "config": {}})
+    'layers.ReLU there and layers.Tanh here'
+    >>> difference({"layers": [{"units": 3}, {"units": 2}]}, {"layers": [{"units": 3}, {"units": 1}]})
+    'layers[1].units is 2 there and 1 here'
+    >>> difference([["rate", 0.5]], [["rate", 0.5], ["seed", 1]])
+    "[1] is nothing there and ['seed', 1] here"
+    """
+    kinds = [plain.get("class") if isinstance(plain, dict) else None for plain in (there, here)]
+    if None not in kinds:
+        if kinds[0] != kinds[1]:
+            return told(there, here, place)
+        there, here = there.get("config"), here.get("config")
+    elif is_dictionary(there) and is_dictionary(here):
+        there, here = dict(there["dict"]), dict(here["dict"])
+    pairs: list[tuple[str, Any, Any]] = []
+    if isinstance(there, dict) and isinstance(here, dict):
+        pairs = [(f".{key}", there.get(key, NOTHING), here.get(key, NOTHING)) for key in {**there, **here}]
+    elif isinstance(there, list) and isinstance(here, list):
+        pairs = [(f"[{i}]", *both) for i, both in enumerate(zip_longest(there, here, fillvalue=NOTHING))]
+    for step, one, other in pairs:
+        if one != other:
+            return difference(one, other, place + step)
+    return told(there, here, place)
+
+
+def told(there: Any, here: Any, place: str) -> str:
+    """Return what stands at a place there and here."""
+    at = f"{place.removeprefix('.')} is " if place else ""
+    return f"{at}{shown(there)} there and {shown(here)} here"
+
+
+def is_dictionary(plain: Any) -> bool:
+    """Whether a piece of plain data stands for a dictionary; see `tinynn.config.to_plain`."""
+    return isinstance(plain, dict) and isinstance(plain.get("dict"), list) and all(map(is_pair, plain["dict"]))
+
+
+NOTHING = object()
+
+
+def shown(plain: Any) -> str:
+    """Return a piece of plain data for a message; a class by its name."""
+    if plain is NOTHING:
+        return "nothing"
+    return str(plain["class"]) if isinstance(plain, dict) and "class" in plain else f"{plain!r:.60}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -60,8 +60,9 @@ class Sequential(Trainer):
         self.observers: list[Callable[[int, Array], None]] = []  # told each layer's place and output
         if isinstance(layers, Layer | Input):
             raise TypeError(f"{self.label}: expected a list of layers, got the layer {layers!r:.60}; put it in [].")
+        inside = Inside([])
         for layer in layers:
-            self.add(layer)
+            self._add(layer, inside)
 
     def add(self, layer: Any) -> None:
         """Put `layer` at the end.
@@ -79,6 +80,10 @@ class Sequential(Trainer):
         RuntimeError
             If the model has its weights already.
         """
+        self._add(layer, Inside(self.layers))
+
+    def _add(self, layer: Any, inside: Inside) -> None:
+        """Put `layer` at the end, beside what is known to be inside."""
         if isinstance(layer, Input):
             if self.layers or self.given_input_shape is not None:
                 raise ValueError(f"{self.label}: Input must come first and once; it is entry {len(self.layers)}.")
@@ -95,32 +100,44 @@ class Sequential(Trainer):
                 "make a new model."
             )
         check_signatures(layer)
-        inside = {id(member) for mine in self.layers for member in mine.walk()}
-        if any(id(member) in inside for member in layer.walk()):
+        members = {id(member) for member in layer.walk()}
+        if not members.isdisjoint(inside.members):
             raise ValueError(
                 f"{self.label}: the layer {layer.label} stands in the model already. A layer keeps one cache and one "
                 "gradient, so it can be used once; make a second layer instead."
             )
         if not self.layers and self.given_input_shape is None:
             self.given_input_shape = layer.given_input_shape
-        taken = {mine.name for mine in self.layers}
         if layer.name is None:
-            base, number = layer.default_name, 0
-            layer.name = base
-            while layer.name in taken:
-                number += 1
-                layer.name = f"{base}_{number}"
-        elif layer.name in taken:
+            layer.name = inside.new_name(layer.default_name)
+        elif layer.name in inside.names:
             raise ValueError(f"{self.label}: two layers are called {layer.name!r}; names must differ.")
         layer.refuse_states()
         self.layers.append(layer)
+        inside.members |= members
+        inside.names.add(layer.name)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments with which another model like this is made: of the same layers, however they came in."""
+        """Return the arguments with which another model like this is made: of the same layers, however they came in.
+
+        Of a subclass with a constructor of its own they are those of that, and the seed.
+        """
+        if type(self).__init__ is not Sequential.__init__:
+            return super().get_config() | {"seed": self.seed}
         start = [] if self.given_input_shape is None else [Input(self.given_input_shape)]
         dtype = "mixed_float16" if self.mixed else self.dtype
         config = {"layers": [*start, *self.layers], "seed": self.seed, "dtype": dtype}
         return config if self.name is None else config | {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Return a model made with these arguments, and of this seed, even where the constructor takes none."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        takes_seed = any(p.name == "seed" or p.kind is p.VAR_KEYWORD for p in parameters)
+        model = super().from_config({key: config[key] for key in config if key != "seed" or takes_seed})
+        if "seed" in config and not takes_seed:
+            model.seed = int(config["seed"])
+        return model
 
     def connect(self, input_shape: Shape) -> Shape:
         """Build the layers for inputs of this shape, each on the output of the one before."""
@@ -271,6 +288,31 @@ class Sequential(Trainer):
             f"Parameters: {total:,}  Memory of values and gradients: {show_bytes(2 * total * size)}",
             highlight=False,
         )
+
+
+class Inside:
+    """What stands in a model already, kept while many layers are put in: looking each time takes long for a long file.
+
+    Parameters
+    ----------
+    layers : list of Layer
+    """
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self.members = {id(member) for layer in layers for member in layer.walk()}
+        self.names = {layer.name for layer in layers}
+        self.numbers: dict[str, int] = {}
+
+    def new_name(self, base: str) -> str:
+        """Return a name that is free: `base`, or the first number behind it that is."""
+        name, number = base, self.numbers.get(base, 0)
+        if number:
+            name = f"{base}_{number}"
+        while name in self.names:
+            number += 1
+            name = f"{base}_{number}"
+        self.numbers[base] = number
+        return name
 
 
 def show_bytes(count: int) -> str:

@@ -27,7 +27,7 @@ from tinynn.interrupt import on_first_interrupt
 from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
 from tinynn.model import SPLITTING
 from tinynn.parameter import Arena
-from tinynn.run import Run
+from tinynn.run import Run, seed_in
 from tinynn.scores import Scores
 
 
@@ -136,6 +136,7 @@ class Trainer(Compiled):
             raise ValueError(f"fit: verbose must be 'auto', 0, 1 or 2, got {verbose!r}.")
         others = check_list(callbacks)
         checkpoints = self._checkpoints(checkpoint_dir, checkpoint_freq, resume)
+        found = checkpoints.newest() if resume and checkpoints is not None else None
         if validation_split and validation_data is not None:
             raise ValueError("fit: give validation_split or validation_data, not both.")
         source: Source = self._source(
@@ -147,7 +148,7 @@ class Trainer(Compiled):
         if validation_data is not None:
             validation = self._validation_source(validation_data, validation_steps)
         elif validation_split:
-            source, validation = self._split(source, validation_split)
+            source, validation = self._split(source, validation_split, seed_in(found))
 
         history = self.history = History()
         bar = [ProgressBar(live=None if verbose in ("auto", 1) else False)] if verbose else []
@@ -155,7 +156,8 @@ class Trainer(Compiled):
         self.stop_training = False
         scores = self.scores_for(source.first.y)
         run = Run(self, source, validation, watchers, epochs, shuffle, check_finite, checkpoints, scores)
-        memories = run.find_checkpoint() if resume else None
+        begun = False
+        memories = None if found is None else run.resume(*found)
         try:
             params = {"epochs": epochs, "steps": source.steps, "samples": source.samples, "verbose": int(verbose != 0)}
             watchers.begin(self, params)
@@ -166,6 +168,7 @@ class Trainer(Compiled):
                 run.save()
             if resume and verbose:
                 run.tell()
+            begun = True
             with on_first_interrupt(self.stop_after_batch):
                 run.go()
         except FloatingPointError as error:
@@ -175,7 +178,8 @@ class Trainer(Compiled):
             if checkpoints is not None:
                 run.finish_saving()
                 checkpoints.close()
-            optimizer.finish(self.need_arena())
+            if begun:
+                optimizer.finish(self.need_arena())
             self.forget()
             watchers.end()
         if history.interrupted and verbose:
@@ -401,11 +405,11 @@ class Trainer(Compiled):
             )
         return self._source(given, None, None, 1024, steps, who)
 
-    def _split(self, source: Source, part: float) -> tuple[Source, Source]:
-        """Hold out a random part of arrays for validation."""
+    def _split(self, source: Source, part: float, seed: int | None) -> tuple[Source, Source]:
+        """Hold out a random part of arrays for validation, as `seed` says; where that is None, the model's."""
         if not isinstance(source, ArraySource):
             raise ValueError("fit: validation_split is for arrays; with batches give validation_data.")
-        training, held_out = data.split(source.count, part, generator(self.seed, SPLITTING))
+        training, held_out = data.split(source.count, part, generator(self.seed if seed is None else seed, SPLITTING))
         return (
             ArraySource(source.first, source.batch_size, training, self.device),
             ArraySource(source.first, 1024, held_out, self.device),

@@ -170,6 +170,12 @@ class IterableSource(Source):
         self.begun = None
         return islice(iter(self.given) if begun is None else begun, skip, None)
 
+    def skip(self, count: int) -> None:
+        """Go past the first `count` batches of an iterator that can be gone through once, where it has not yet."""
+        if self.once and count > self.taken and self.begun is not None:
+            self.begun = islice(self.begun, count - self.taken, None)
+            self.taken = count
+
 
 def length_of(given: Iterable[Any]) -> int | None:
     """Return how many batches there are, None where an iterable does not say."""

@@ -167,7 +167,7 @@ class Checkpoints:
                 faults.append(str(error))
                 continue
             for fault in faults:
-                warnings.warn(f"{fault} An older checkpoint, {path}, is used.", CheckpointWarning, stacklevel=4)
+                warnings.warn(f"{fault} An older checkpoint, {path}, is used.", CheckpointWarning, stacklevel=3)
             return path, contents
         if faults:
             raise ValueError(

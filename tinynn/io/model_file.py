@@ -136,7 +136,7 @@ def load_model(
             try:
                 model.compile(**compiled)
                 state = from_plain(document["state"], None, contents.aside())
-                if state is not None:
+                if state is not None and state["training"] is not None:  # a part of another model has none
                     model.set_training_state(state["training"])
             except FAULTS as error:
                 raise DamagedFile(f"it does not say how to train ({type(error).__name__}: {error!s:.200})") from None

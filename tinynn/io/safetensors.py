@@ -91,7 +91,10 @@ def encode(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> lis
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the numbers begin where a memory map can read them
     if len(text) > LONGEST_HEADER:
-        raise ValueError(f"these are {len(arrays)} arrays, more than one file of weights can list")
+        raise ValueError(
+            f"what is to be said of these {len(arrays)} arrays and beside them has {len(text)} bytes, and a file can "
+            f"hold {LONGEST_HEADER}. Keep long memories of a callback in arrays or in lists of numbers, not of lists"
+        )
     return [len(text).to_bytes(8, "little") + text, *arrays.values()]
 
 

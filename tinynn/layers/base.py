@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -417,10 +418,12 @@ class Layer(Configured):
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """Return all parameters with names that say where they are: ``"b"``, ``"dense.W"``, ``"block.dense.W"``."""
         found = [(parameter.name, parameter) for parameter in self.own_parameters]
-        places: list[str] = []
+        places: Counter[str] = Counter()
         for child in self.children:
-            places.append(child.name or child.default_name)  # two of one name are numbered, as in a Sequential
-            place = places[-1] + (f"_{places.count(places[-1]) - 1}" if places[-1] in places[:-1] else "")
+            place = child.name or child.default_name
+            number = places[place]  # two of one name are numbered, as in a Sequential
+            places[place] += 1
+            place += f"_{number}" if number else ""
             found += [(f"{place}.{name}", parameter) for name, parameter in child.named_parameters()]
         return found
 

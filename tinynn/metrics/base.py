@@ -56,16 +56,13 @@ class Metric(Configured):
         raise TypeError(f"{type(self).__name__} needs a method result(self)")
 
     def get_state(self) -> dict[str, Any]:
-        """Return what was counted so far: the attributes that are numbers, texts or arrays."""
-        kinds = bool | int | float | str | np.generic
-        return {
-            name: value for name, value in vars(self).items() if isinstance(value, kinds) or hasattr(value, "dtype")
-        }
+        """Return what was counted so far: the attributes that are numbers, texts or arrays, or lists of such."""
+        return {name: value for name, value in vars(self).items() if can_be_kept(value)}
 
     def set_state(self, state: Mapping[str, Any], xp: Any) -> None:
         """Go on counting from what `get_state` returned, with the arrays of a library."""
         for name, value in state.items():
-            setattr(self, name, xp.asarray(value) if hasattr(value, "dtype") else value)
+            setattr(self, name, on_device(value, xp))
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Any = None) -> float:
         """Return the metric of one batch by itself."""
@@ -75,6 +72,24 @@ class Metric(Configured):
         else:
             self.update_state(y_true, y_pred, array_module(y_pred).asarray(sample_weight))
         return self.result()
+
+
+def can_be_kept(value: Any) -> bool:
+    """Whether a checkpoint can hold an attribute."""
+    if isinstance(value, list | tuple):
+        return all(can_be_kept(entry) for entry in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str | int) and can_be_kept(value[key]) for key in value)
+    return value is None or isinstance(value, bool | int | float | str | np.generic) or hasattr(value, "dtype")
+
+
+def on_device(value: Any, xp: Any) -> Any:
+    """Return what a checkpoint held with the arrays of a library."""
+    if isinstance(value, list | tuple):
+        return type(value)(on_device(entry, xp) for entry in value)
+    if isinstance(value, dict):
+        return {key: on_device(value[key], xp) for key in value}
+    return xp.asarray(value) if hasattr(value, "dtype") else value
 
 
 class MeanMetric(Metric):

@@ -127,6 +127,18 @@ class Optimizer(Configured):
             learning_rate = learning_rate(getattr(self, "iterations", 0))
         self._rate = check_number(learning_rate, f"{type(self).__name__}: learning_rate", 0)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments with which another one like this is made; what came or went later counts."""
+        config = super().get_config()
+        if self.schedule is not None:
+            config["learning_rate"] = self.schedule
+        elif isinstance(config.get("learning_rate"), LearningRateSchedule):
+            config["learning_rate"] = self.learning_rate
+        for name in ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm"):
+            if config.get(name) != getattr(self, name) and name in vars(self):
+                config[name] = getattr(self, name)
+        return config
+
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change the values `w` and the slots in place.
 
@@ -224,6 +236,8 @@ class Optimizer(Configured):
         twin = copy.copy(self)
         if iterations or given:
             twin.begin(arena)
+        else:
+            twin.arena, twin.slots = None, {}  # as before the first step, whatever this one has done since
         expected = {name: tuple(slot.shape) for name, slot in twin.slots.items()}
         shapes = {name: tuple(slot.shape) for name, slot in given.items()}
         if shapes != expected:

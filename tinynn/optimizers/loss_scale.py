@@ -7,6 +7,7 @@ from typing import Any
 
 from tinynn.arguments import check_count, check_number
 from tinynn.backend import Array
+from tinynn.config import Configured
 from tinynn.optimizers.base import Optimizer, check_above_0
 from tinynn.parameter import Arena
 from tinynn.schedules import LearningRateSchedule
@@ -58,6 +59,10 @@ class LossScaleOptimizer(Optimizer):
         self.scale = check_above_0(initial_scale, "LossScaleOptimizer: initial_scale")
         self.dynamic_growth_steps = check_count(dynamic_growth_steps, "LossScaleOptimizer: dynamic_growth_steps")
         self.good_steps = 0
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments with which another one like this is made."""
+        return Configured.get_config(self)
 
     def step(self, arena: Arena) -> None:
         """Make a step with the gradients in the arena, or leave it out if one of them is not finite.
