@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinynn.backend import Array, generator
 from tinynn.callbacks import CallbackList
-from tinynn.config import from_plain
+from tinynn.config import differences, from_plain
 from tinynn.data.sources import IterableSource, Source
 from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
 from tinynn.io.files import Contents
@@ -196,23 +196,23 @@ class Run:
         here, there = describe(model, "fit: resume"), dict(contents.document)
         seed = forget_seeds(here["model"], there["model"])
         state = from_plain(there["state"], None, contents.aside())
-        differences = [
-            f"{what}: {there[key]!r:.300} there and {here[key]!r:.300} here"
-            for key, what in (("model", "layers"), ("input_shape", "inputs"), ("compiled", "compile"))
-            if here[key] != there[key]
+        others = [
+            line
+            for key, what in (("model", "model"), ("input_shape", "inputs"), ("compiled", "compile"))
+            for line in differences(there[key], here[key], what)
         ]
         if not isinstance(state, dict) or "run" not in state:
             raise ValueError(f"fit: resume: {path} was written by save, not by a training; load it with load_model.")
         run, mine = state["run"], self.settings()
-        differences += [
+        others += [
             f"{name}: {run['settings'].get(name)!r} there and {value!r} here"
             for name, value in mine.items()
             if run["settings"].get(name) != value
         ]
         parameters = parameters_by_name(model, "fit: resume")
-        differences += compare(contents.header, parameters)
-        if differences:
-            lines = "".join(f"\n  {line}" for line in differences)
+        others += compare(contents.header, parameters)
+        if others:
+            lines = "".join(f"\n  {line}" for line in others[:20])
             raise ValueError(
                 f"fit: resume: the checkpoint {path} is of another training:{lines}\nNothing was changed. Make model, "
                 "compile and data as they were, or start anew in another folder."
