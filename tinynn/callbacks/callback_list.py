@@ -26,6 +26,7 @@ class CallbackList:
             if not isinstance(callback, Callback):
                 raise TypeError(
                     f"{who}: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}."
+                    f"{advice_for(callback)}"
                 )
         self.all: list[Callback] = callbacks
         self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)][-1:]
@@ -163,6 +164,15 @@ class CallbackList:
         """Tell all of them of a NaN, and whether one of them ends the training in place of the error."""
         answers = [callback.on_not_finite(error) for callback in self.all]
         return any(answers)
+
+
+def advice_for(given: Any) -> str:
+    """Return what to give in place of something that is no callback, as a sentence to follow another; or nothing."""
+    if isinstance(given, type) and issubclass(given, Callback):
+        return f" Make one of the class: {given.__name__}(...)."
+    if callable(given):
+        return " A function goes into one: LambdaCallback(on_epoch_end=...)."
+    return ""
 
 
 def check_list(callbacks: Any, who: str = "fit") -> list[Any]:
