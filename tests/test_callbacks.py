@@ -386,3 +386,15 @@ def test_a_method_given_to_an_instance_is_called_for_batches() -> None:
 def test_callbacks_stand_in_a_list(callbacks: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         regression().fit(x, y, verbose=0, callbacks=callbacks)
+
+
+def test_a_method_that_nobody_calls_is_told() -> None:
+    class Misspelt(Callback):
+        def on_epoche_end(self, epoch: int, logs: Any = None) -> None: ...
+
+        def on_my_own_account(self) -> None: ...
+
+    with pytest.warns(UserWarning, match=r"Misspelt has .* 'on_epoche_end', .* mean 'on_epoch_end'") as told:
+        train([Misspelt()], 1)
+    assert len(told) == 1
+    assert told[0].filename == __file__

@@ -287,7 +287,7 @@ def test_wrong_use_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"the folder .*file cannot be made \(a file has this name\)"):
         model.fit(X, Y, verbose=0, checkpoint_dir=tmp_path / "file")
     with pytest.raises(TypeError, match="fit: resume must be True or False, got 'no'"):
-        model.fit(X, Y, verbose=0, checkpoint_dir=tmp_path / "new", resume="no")  # type: ignore[arg-type]
+        model.fit(X, Y, verbose=0, checkpoint_dir=tmp_path / "new", resume="no")
 
 
 def no_room(monkeypatch: pytest.MonkeyPatch, code: int, after: int) -> None:
