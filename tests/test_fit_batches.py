@@ -156,6 +156,10 @@ MISTAKES: dict[str, tuple[Callable[[tinynn.Sequential], Any], str]] = {
         lambda m: m.fit(iter(batches()), epochs=2),
         r"list_iterator ended in epoch 2 after 0 batches\. It can be gone through once; give a tinynn\.data\.Dataset",
     ),
+    "no end": (lambda m: m.fit(endless()), "Dataset is repeated without end. Say with steps_per_epoch how many"),
+    "no end of validation": (lambda m: m.fit(X, Y, validation_data=endless()), "Say with validation_steps how many"),
+    "no end of predict": (lambda m: m.predict(endless()), "predict: .* without end. Say with steps how many batches"),
+    "y twice": (lambda m: m.fit(iter(batches()), Y), r"x is an iterable of batches \(x, y\), .* leave y out"),
     "predict": (lambda m: m.predict(iter([X[:, :2]])), r"expected an input of shape \(batch, 6\), got \(23, 2\)"),
     "evaluate": (lambda m: m.evaluate(X), "evaluate: y is missing"),
     "validation rows": (
@@ -174,6 +178,15 @@ def test_mistakes_are_explained(name: str) -> None:
     model.build((6,))
     with pytest.raises(ValueError, match=message):
         make(model)
+
+
+def endless() -> Dataset:
+    return Dataset.from_arrays(X, Y).batch(5).repeat()
+
+
+def test_a_function_in_place_of_its_batches() -> None:
+    with pytest.raises(TypeError, match=r"fit: x is a function\. .*Dataset\.from_generator\(function\)"):
+        network().fit(batches)
 
 
 # Gradients of several batches ---------------------------------------------------------------------------------------

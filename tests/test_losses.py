@@ -378,3 +378,5 @@ def test_unknown_name_has_the_nearest() -> None:
         losses.get("crossentropy")
     with pytest.raises(TypeError, match="loss: expected a name or an instance"):
         losses.get(3)
+    with pytest.raises(TypeError, match=r"loss: .* got builtin.* A function of your own becomes a subclass of Loss\."):
+        losses.get(abs)

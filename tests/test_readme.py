@@ -49,6 +49,19 @@ def test_every_link_leads_somewhere() -> None:
         *(ROOT / "docs").glob("*.md"),
         *ROOT.glob("benchmarks/*.md"),
     ]:
-        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        for target, heading in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", document.read_text()):
             if not target.startswith("http"):
-                assert (document.parent / target).exists(), f"{document.name}: {target}"
+                page = document.parent / target if target else document
+                assert page.exists(), f"{document.name}: {target}"
+                assert not heading or heading in headings(page), f"{document.name}: {target}#{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """Return what links can name in a page: its headings in small letters, with hyphens."""
+    found = re.findall(r"^#+ (.+)", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{page.name}" in README

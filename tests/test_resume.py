@@ -225,12 +225,27 @@ def test_where_none_is_whole_nothing_is_done(tmp_path: Path) -> None:
     assert everything(model) == before
 
 
+def falling(model: tinynn.Sequential, rate: float) -> None:
+    """Compile as `network` does, with another learning rate."""
+    schedule = tinynn.schedules.ExponentialDecay(rate, 3, 0.9)
+    model.compile(tinynn.Adam(schedule, use_ema=True), "categorical_crossentropy", metrics=["accuracy", tinynn.AUC()])
+
+
 OTHERS: dict[str, tuple[Callable[[tinynn.Sequential], None], dict[str, Any], str]] = {
     "samples": (lambda model: None, {"x": X[:20], "y": Y[:20]}, "samples: 24 there and 20 here"),
     "batch_size": (lambda model: None, {"batch_size": 4}, "batches an epoch: 5 there and 6 here"),
     "shuffle": (lambda model: None, {"shuffle": False}, "shuffle: True there and False here"),
-    "optimizer": (lambda model: model.compile("sgd", "categorical_crossentropy"), {}, "compile: .*Adam.* there and "),
-    "layers": (lambda model: model.add(tinynn.Dense(3)), {}, "layers: .*missing in|missing in the file"),
+    "optimizer": (
+        lambda model: model.compile("sgd", "categorical_crossentropy"),
+        {},
+        r"optimizer: Adam\(.* there and SGD\(\)",
+    ),
+    "rate": (lambda model: falling(model, 0.5), {}, r"\(Adam\): .*: initial_learning_rate: 0.01 there and 0.5 here"),
+    "layers": (
+        lambda model: model.add(tinynn.Dense(3)),
+        {},
+        r"\(Sequential\): layers: \d there and \d here\n  missing",
+    ),
 }
 
 
@@ -269,6 +284,10 @@ def test_wrong_use_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"checkpoint_dir: the folder .*file/in cannot be made"):
         model.fit(X, Y, verbose=0, checkpoint_dir=tmp_path / "file" / "in")
+    with pytest.raises(FileExistsError, match=r"the folder .*file cannot be made \(a file has this name\)"):
+        model.fit(X, Y, verbose=0, checkpoint_dir=tmp_path / "file")
+    with pytest.raises(TypeError, match="fit: resume must be True or False, got 'no'"):
+        model.fit(X, Y, verbose=0, checkpoint_dir=tmp_path / "new", resume="no")
 
 
 def no_room(monkeypatch: pytest.MonkeyPatch, code: int, after: int) -> None:

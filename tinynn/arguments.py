@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,19 @@ def find(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """
     if name in table:
         return table[name]
-    nearest = difflib.get_close_matches(name.lower(), table, n=1, cutoff=0.5)
-    guess = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"unknown {kind} {name!r}.{guess} The names are: {', '.join(sorted(table))}.")
+    raise ValueError(f"unknown {kind} {name!r}.{guess(name, table)} The names are: {', '.join(sorted(table))}.")
+
+
+def guess(name: str, names: Iterable[str], least: float = 0.5) -> str:
+    """Return which of the names was meant, as a sentence to follow another; nothing where none is `least` like it.
+
+    Examples
+    --------
+    >>> guess("acc", ["loss", "accuracy"])
+    " Did you mean 'accuracy'?"
+    """
+    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=least)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def resolve(kind: str, given: Any, base: type, table: Mapping[str, Any]) -> Any:
@@ -61,6 +71,7 @@ def resolve(kind: str, given: Any, base: type, table: Mapping[str, Any]) -> Any:
     raise TypeError(
         f"{kind}: expected a name or an instance of tinynn's {base.__name__}, "
         f"got {type(given).__name__} ({given!r:.60})."
+        + (f" A function of your own becomes a subclass of {base.__name__}." if callable(given) else "")
     )
 
 

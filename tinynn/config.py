@@ -241,7 +241,7 @@ def class_called(name: str, custom_objects: Mapping[str, type] | None = None) ->
     if custom is None:
         raise ValueError(
             f"there is no class called {name!r:.60} here. Put @tinynn.register before the class, and import its module "
-            "before the file is loaded; or give it: custom_objects={'NAME': CLASS}."
+            f"before the file is loaded; or give it: custom_objects={{{name!r:.60}: ...}}."
         )
     if not isinstance(custom, type) or not issubclass(custom, Configured):
         raise TypeError(f"custom_objects: {name!r} must be a class, such as a subclass of tinynn.Layer, got {custom}.")

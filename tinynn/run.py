@@ -10,14 +10,14 @@ from __future__ import annotations
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from tinynn.backend import Array, generator
 from tinynn.callbacks import CallbackList
-from tinynn.config import from_plain, is_pair
+from tinynn.config import from_plain
 from tinynn.data.sources import ArraySource, IterableSource, Source
 from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
+from tinynn.io.differences import differences
 from tinynn.io.files import Contents, versions
 from tinynn.io.model_file import describe
 from tinynn.io.weights import compare, parameters_by_name, write_parameters
@@ -201,23 +201,23 @@ class Run:
         seed = seed_in((path, contents))
         here["model"], there["model"] = without_seeds(here["model"]), without_seeds(there["model"])
         state = from_plain(there["state"], None, contents.aside())
-        differences = [
-            f"{what}: {difference(there[key], here[key])}"
-            for key, what in (("model", "layers"), ("input_shape", "inputs"), ("compiled", "compile"))
-            if here[key] != there[key]
+        others = [
+            line
+            for key, what in (("model", "model"), ("input_shape", "inputs"), ("compiled", "compile"))
+            for line in differences(there[key], here[key], what)
         ]
         if not isinstance(state, dict) or "run" not in state:
             raise ValueError(f"fit: resume: {path} was written by save, not by a training; load it with load_model.")
         run, mine = state["run"], self.settings()
-        differences += [
+        others += [
             f"{name}: {run['settings'].get(name)!r} there and {value!r} here"
             for name, value in mine.items()
             if run["settings"].get(name) != value
         ]
         parameters = parameters_by_name(model, "fit: resume")
-        differences += compare(contents.header, parameters)
-        if differences:
-            lines = "".join(f"\n  {line}" for line in differences)
+        others += compare(contents.header, parameters)
+        if others:
+            lines = "".join(f"\n  {line}" for line in others[:20])
             raise ValueError(
                 f"fit: resume: the checkpoint {path} is of another training:{lines}\nNothing was changed. Make model, "
                 "compile and data as they were, or start anew in another folder."
@@ -264,54 +264,3 @@ def without_seeds(plain: Any) -> Any:
         return plain
     of_model = {"layers", "seed", "dtype"} <= set(plain)
     return {key: without_seeds(entry) for key, entry in plain.items() if not (of_model and key == "seed")}
-
-
-def difference(there: Any, here: Any, place: str = "") -> str:
-    """Return the first thing in which two pieces of plain data differ, and where it stands.
-
-    Examples
-    --------
-    >>> difference({"class": "layers.ReLU", "config": {}}, {"class": "layers.Tanh", "config": {}})
-    'layers.ReLU there and layers.Tanh here'
-    >>> difference({"layers": [{"units": 3}, {"units": 2}]}, {"layers": [{"units": 3}, {"units": 1}]})
-    'layers[1].units is 2 there and 1 here'
-    >>> difference([["rate", 0.5]], [["rate", 0.5], ["seed", 1]])
-    "[1] is nothing there and ['seed', 1] here"
-    """
-    kinds = [plain.get("class") if isinstance(plain, dict) else None for plain in (there, here)]
-    if None not in kinds:
-        if kinds[0] != kinds[1]:
-            return told(there, here, place)
-        there, here = there.get("config"), here.get("config")
-    elif is_dictionary(there) and is_dictionary(here):
-        there, here = dict(there["dict"]), dict(here["dict"])
-    pairs: list[tuple[str, Any, Any]] = []
-    if isinstance(there, dict) and isinstance(here, dict):
-        pairs = [(f".{key}", there.get(key, NOTHING), here.get(key, NOTHING)) for key in {**there, **here}]
-    elif isinstance(there, list) and isinstance(here, list):
-        pairs = [(f"[{i}]", *both) for i, both in enumerate(zip_longest(there, here, fillvalue=NOTHING))]
-    for step, one, other in pairs:
-        if one != other:
-            return difference(one, other, place + step)
-    return told(there, here, place)
-
-
-def told(there: Any, here: Any, place: str) -> str:
-    """Return what stands at a place there and here."""
-    at = f"{place.removeprefix('.')} is " if place else ""
-    return f"{at}{shown(there)} there and {shown(here)} here"
-
-
-def is_dictionary(plain: Any) -> bool:
-    """Whether a piece of plain data stands for a dictionary; see `tinynn.config.to_plain`."""
-    return isinstance(plain, dict) and isinstance(plain.get("dict"), list) and all(map(is_pair, plain["dict"]))
-
-
-NOTHING = object()
-
-
-def shown(plain: Any) -> str:
-    """Return a piece of plain data for a message; a class by its name."""
-    if plain is NOTHING:
-        return "nothing"
-    return str(plain["class"]) if isinstance(plain, dict) and "class" in plain else f"{plain!r:.60}"

@@ -382,6 +382,13 @@ class Trainer(Compiled):
                 return self.prepare(data.batch_samples(batch, who), who, class_weight)
 
             return IterableSource(x, ready, steps, who)
+        if y is not None and data.is_batches(x) and not isinstance(x, list | tuple):
+            raise ValueError(f"{who}: x is an iterable of batches (x, y), so their targets are in it: leave y out.")
+        if y is None and callable(x):
+            raise TypeError(
+                f"{who}: x is a function. If it makes batches (x, y), give Dataset.from_generator(function), of "
+                "tinynn.data, which calls it for each epoch."
+            )
         if steps is not None:
             raise ValueError(f"{who}: {steps_name} is for batches; arrays are gone through to their end.")
         if y is None:
@@ -433,6 +440,8 @@ class Trainer(Compiled):
 
     def _checkpoints(self, folder: Any, freq: int | str, resume: bool) -> Checkpoints | None:
         """Return where checkpoints go, None if nobody wants any."""
+        if not isinstance(resume, bool):
+            raise TypeError(f"fit: resume must be True or False, got {resume!r:.60}.")
         if folder is not None:
             return Checkpoints(folder, freq, resume)
         if resume:

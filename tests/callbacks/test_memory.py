@@ -71,6 +71,14 @@ def test_what_cannot_be_remembered_is_an_error_if_it_was_named() -> None:
     ):
         Mine().get_state()
 
+    for names, kind, message in [
+        ("seen", TypeError, r"Mine: state_names must be a tuple of names, as in state_names = \('seen',\)"),
+        (("sene",), AttributeError, "Mine: 'sene' stands in state_names, and the callback has no such attribute"),
+    ]:
+        Mine.state_names = names
+        with pytest.raises(kind, match=message):
+            Mine().get_state()
+
     class Other(Callback):
         def __init__(self, answer: Any) -> None:
             self.answer = answer

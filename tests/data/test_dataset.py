@@ -362,3 +362,9 @@ def test_an_error_in_a_function_says_at_which_element() -> None:
     assert "in Dataset.map(" in caught.value.__notes__[0]
     assert "element 2 of epoch 0" in caught.value.__notes__[0]
     assert dataset.stage.length == 3
+
+
+@pytest.mark.parametrize("given", [(np.ones(3),), (np.ones(3), np.ones(3))])
+def test_a_dataset_is_made_of_arrays_by_from_arrays(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"Dataset: make one of arrays with Dataset\.from_arrays\(x, y\)"):
+        Dataset(*given)

@@ -131,6 +131,10 @@ class Callback:
         {'batches': 0}
         """
         if self.state_names is not None:
+            given: Any = self.state_names
+            if isinstance(given, str):
+                example = f"state_names = ({given!r},)"
+                raise TypeError(f"{type(self).__name__}: state_names must be a tuple of names, as in {example}.")
             return {name: self.plain_attribute(name) for name in self.state_names}
         state = {}
         for name, value in vars(self).items():
@@ -141,6 +145,11 @@ class Callback:
 
     def plain_attribute(self, name: str) -> Any:
         """Return an attribute in `state_names` as a checkpoint can hold it."""
+        if not hasattr(self, name):
+            raise AttributeError(
+                f"{type(self).__name__}: {name!r} stands in state_names, and the callback has no such attribute; give "
+                "it one in __init__."
+            )
         try:
             return plain(getattr(self, name))
         except NotPlain as error:

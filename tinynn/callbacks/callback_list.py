@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from tinynn.arguments import guess
 from tinynn.backend import Array
 from tinynn.callbacks.base import Callback, Logs
 from tinynn.callbacks.memory import NotPlain, plain
@@ -26,7 +28,9 @@ class CallbackList:
             if not isinstance(callback, Callback):
                 raise TypeError(
                     f"{who}: callbacks must be instances of tinynn.callbacks.Callback, got {callback!r:.60}."
+                    f"{advice_for(callback)}"
                 )
+            warn_of_strangers(callback)
         self.all: list[Callback] = callbacks
         self.bars = [callback for callback in self.all if isinstance(callback, ProgressBar)][-1:]
         # One bar is enough: the user's, which stands after that of fit.
@@ -163,6 +167,27 @@ class CallbackList:
         """Tell all of them of a NaN, and whether one of them ends the training in place of the error."""
         answers = [callback.on_not_finite(error) for callback in self.all]
         return any(answers)
+
+
+def warn_of_strangers(callback: Callback) -> None:
+    """Warn of methods whose names are nearly those of a moment, for nobody would ever call them."""
+    moments = [name for name in dir(Callback) if name.startswith("on_")]
+    for name in dir(type(callback)):
+        if name.startswith("on_") and name not in moments:
+            meant = guess(name, moments, least=0.85)
+            if meant:
+                warnings.warn(
+                    f"{type(callback).__name__} has a method {name!r}, which fit does not call.{meant}", stacklevel=4
+                )
+
+
+def advice_for(given: Any) -> str:
+    """Return what to give in place of something that is no callback, as a sentence to follow another; or nothing."""
+    if isinstance(given, type) and issubclass(given, Callback):
+        return f" Make one of the class: {given.__name__}(...)."
+    if callable(given):
+        return " A function goes into one: LambdaCallback(on_epoch_end=...)."
+    return ""
 
 
 def check_list(callbacks: Any, who: str = "fit") -> list[Any]:

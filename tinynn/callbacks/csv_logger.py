@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from tinynn.callbacks.base import Callback, Logs
-from tinynn.callbacks.files import writing
+from tinynn.callbacks.files import make_folder, writing
 
 
 class CSVLogger(Callback):
@@ -25,6 +25,7 @@ class CSVLogger(Callback):
     Parameters
     ----------
     filename : str or path
+        Folders that are missing are made.
     separator : str, default ","
         One character.
     append : bool, default False
@@ -74,6 +75,7 @@ class CSVLogger(Callback):
         """Open the file; what it holds stays until the first epoch begins, for `set_state` may want to go on in it."""
         self.close()
         self.forget()
+        make_folder(os.path.dirname(self.filename), "CSVLogger")
         with writing("CSVLogger", self.filename):
             self.file = open(self.filename, "ab")  # noqa: SIM115
         if self.append:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tinynn.arguments import check_number
+from tinynn.arguments import check_number, guess
 from tinynn.callbacks.base import Callback, Logs
 
 
@@ -56,10 +56,12 @@ class MonitorCallback(Callback):
             return
         found = self.model.direction_of(self.monitor)
         if found is None:
-            names = ", ".join(self.model.log_names())
+            names = self.model.log_names()
+            meant = guess(self.monitor, [*names, *(f"val_{name}" for name in names)])
             raise ValueError(
                 f"{type(self).__name__}: cannot tell whether {self.monitor!r} is better small or large; the model's "
-                f"numbers are {names}, each with 'val_' for validation data too. If the name is right, say mode='min' "
+                f"numbers are {', '.join(names)}, each with 'val_' for validation data too.{meant} "
+                "If the name is right, say mode='min' "
                 "or mode='max', or give your metric class direction = 'min' or 'max'."
             )
         self.direction = found
@@ -104,4 +106,4 @@ def advice_for(name: str, logs: Logs) -> str:
     """
     if name.startswith("val_") and not any(known.startswith("val_") for known in logs):
         return " Names with 'val_' need validation data: fit(..., validation_split=0.1) or validation_data."
-    return ""
+    return guess(name, logs)

@@ -43,7 +43,11 @@ class Dataset:
     [0.3 0.7] [3 7]
     """
 
-    def __init__(self, stage: stages.Stage) -> None:
+    def __init__(self, stage: stages.Stage, *others: Any) -> None:
+        if others or not isinstance(stage, stages.Stage):
+            raise TypeError(
+                "Dataset: make one of arrays with Dataset.from_arrays(x, y), or of a generator with from_generator."
+            )
         self.stage = stage
         self.epochs_begun = 0
 

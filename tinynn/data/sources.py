@@ -119,6 +119,12 @@ class IterableSource(Source):
         self.steps = length_of(given) if steps is None else steps
         self.given_steps = steps
         self.dataset = given if isinstance(given, Dataset) else None
+        if steps is None and self.dataset is not None and self.dataset.stage.length == math.inf:
+            name = {"fit": "steps_per_epoch", "fit: validation_data": "validation_steps"}.get(who, "steps")
+            raise ValueError(
+                f"{who}: this Dataset is repeated without end. Say with {name} how many batches to take, or leave "
+                "repeat() out: fit goes through a Dataset once an epoch anyway."
+            )
         self.epochs_before = 0 if self.dataset is None else self.dataset.epochs_begun
         self.once = isinstance(given, Iterator)
         self.taken = 0  # batches taken from an iterator that can be gone through once

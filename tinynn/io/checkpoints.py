@@ -81,8 +81,9 @@ class Checkpoints:
         try:
             os.makedirs(self.folder, exist_ok=True)
         except OSError as error:
+            reason = "a file has this name" if isinstance(error, FileExistsError) else error.strerror
             raise OSError(
-                error.errno, f"fit: checkpoint_dir: the folder {self.folder} cannot be made ({error.strerror})"
+                error.errno, f"fit: checkpoint_dir: the folder {self.folder} cannot be made ({reason})"
             ) from None
         if self.numbers() and not resume:
             raise FileExistsError(

@@ -149,7 +149,10 @@ def read_model_file(reading: Reading) -> Contents:
     for difference in differences_of_format(header):
         raise DamagedFile(difference)
     if "document" not in header.metadata:
-        raise DamagedFile("it holds weights alone; make the model, and read them with its load_weights(path)")
+        raise ValueError(
+            f"{reading.who}: {reading.path} is no {reading.what}: it holds weights alone; make the model, and read "
+            "them with its load_weights(path)."
+        )
     contents = read_contents(reading, header)
     document = contents.document
     if not isinstance(document, dict) or not {"model", "input_shape", "compiled", "state"} <= set(document):

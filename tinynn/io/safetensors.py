@@ -43,6 +43,15 @@ LONGEST_HEADER = 4 * 2**20  # forty thousand arrays; more cannot be looked throu
 MOST_AXES = 32
 
 
+# How files begin that are mistaken for one of these.
+OTHERS = {
+    b"PK\x03\x04": "a zip file, as .npz of NumPy, .keras of Keras and .pt of PyTorch are",
+    b"\x89HDF": "an HDF5 file, as .h5 of Keras is",
+    b"\x93NUMPY": "an array of NumPy (.npy)",
+    b"\x80": "a pickle, which is code, and is not read",
+}
+
+
 class DamagedFile(ValueError):
     """A file is no safetensors file, or not a whole one."""
 
@@ -136,8 +145,12 @@ def read_header(file: FileIO) -> Header:
     size = os.fstat(file.fileno()).st_size
     if size < 8:
         raise DamagedFile("it is empty" if size == 0 else f"it has only {size} bytes")
-    length = int.from_bytes(read_exactly(file, 8).tobytes(), "little")
+    first = read_exactly(file, 8).tobytes()
+    length = int.from_bytes(first, "little")
     if length > size - 8:
+        for begin, what in OTHERS.items():
+            if first.startswith(begin):
+                raise DamagedFile(f"it looks like {what}")
         raise DamagedFile(
             f"its first 8 bytes ask for a header of {length} bytes, but only {size - 8} follow: it was cut off, or it "
             "is no safetensors file"
