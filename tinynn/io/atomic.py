@@ -33,9 +33,9 @@ def write_atomically(path: Any, parts: Iterable[Any], who: str) -> None:
     """Write a file by way of a temporary one in the same folder.
 
     The temporary file is brought to the disk (fsync) before it takes the name `path` (rename), and the folder after
-    it: so the name always means a whole file, after a power failure too. Who may read the old
-    file may read the new. A process that is killed may leave the
-    temporary file behind, called ``.NAME.XXXX.tmp``; every other failure removes it.
+    it: so the name always means a whole file, after a power failure too. Who may read the old file may read the new.
+    A process that is killed may leave the temporary file behind, called ``.NAME.XXXX.tmp``; every other failure
+    removes it.
 
     Parameters
     ----------
