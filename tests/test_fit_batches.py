@@ -272,3 +272,8 @@ def large_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_memory_maps_larger_than_the_memory_are_trained_on(way: str, large_file: Path) -> None:
     done = subprocess.run([sys.executable, "-c", LARGE, str(large_file), way], capture_output=True, text=True)
     assert done.stdout.split("\n")[:2] == ["the limit holds", "done"], done.stderr[-2000:]
+
+
+def test_samples_that_are_no_batches_yet_are_told_from_batches() -> None:
+    with pytest.raises(ValueError, match=r"6 samples and 1 targets.*If that is one sample, make batches first"):
+        network().fit(Dataset.from_arrays(X, Y[:, None]), verbose=0)

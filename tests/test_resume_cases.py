@@ -184,3 +184,21 @@ def test_what_a_metric_keeps_in_a_list_is_resumed(tmp_path: Path) -> None:
     with pytest.warns(CheckpointWarning, match="FailLate"):
         resumed = fit(checkpoint_dir=tmp_path, resume=True)
     assert resumed == fit()
+
+
+def test_a_training_that_a_callback_ended_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Ends(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.stop_training = True
+
+    for epochs in (2, 5):
+        network().fit(
+            X,
+            Y,
+            epochs=epochs,
+            verbose=0 if epochs == 2 else 2,
+            checkpoint_dir=tmp_path,
+            resume=True,
+            callbacks=[Ends()],
+        )
+    assert "a callback ended the training after 1 of 5 epochs, nothing is left to do." in capsys.readouterr().out

@@ -178,8 +178,10 @@ class Run:
             return
         steps = "" if self.source.steps is None else f" of {self.source.steps}"
         where = f"epoch {self.epoch + 1} of {self.epochs}, after {self.step}{steps} batches"
-        if self.epoch >= self.epochs or self.model.stop_training:
+        if self.epoch >= self.epochs:
             where = f"{self.epoch} epochs are done, nothing is left to do"
+        elif self.model.stop_training:
+            where = f"a callback ended the training after {self.epoch} of {self.epochs} epochs, nothing is left to do"
         print(f"Resuming from {self.resumed_from}: {where}.")
 
     def resume(self, path: str, contents: Contents) -> dict[str, Any]:

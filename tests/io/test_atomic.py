@@ -17,6 +17,7 @@ import pytest
 import tinynn
 from tinynn import Dense, Input, Sequential
 from tinynn.io import atomic
+from tinynn.io.atomic import write_atomically
 
 
 def network(seed: int = 0) -> Sequential:
@@ -187,3 +188,12 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
             os.unlink(tmp_path / name)
     assert len(set(seen)) > 5  # they were killed at different moments indeed
     print(f"killed 20 times, after {seen} saves; the file was whole each time")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_a_file_that_others_may_not_read_stays_so(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    write_atomically(path, [b"one"], "note")
+    os.chmod(path, 0o600)
+    write_atomically(path, [b"two"], "note")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"two", 0o600)

@@ -86,7 +86,18 @@ def batch_samples(batch: Any, who: str) -> Samples:
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         got = f"{len(batch)} entries" if isinstance(batch, tuple | list) else kind_of(batch)
         raise ValueError(f"{who}: each batch must be a tuple (x, y) or (x, y, sample_weight), got {got}.")
-    return check_samples(batch[0], batch[1], batch[2] if len(batch) == 3 else None, who)
+    x, y = batch[:2]
+    if is_row(x) and is_row(y) and len(x) != len(y):
+        raise ValueError(
+            f"{who}: a batch has {len(x)} samples and {len(y)} targets: their shapes are {x.shape} and {y.shape}. "
+            "If that is one sample, make batches first: a Dataset by batch(32), a DataLoader by batch_size."
+        )
+    return check_samples(x, y, batch[2] if len(batch) == 3 else None, who)
+
+
+def is_row(x: Any) -> bool:
+    """Whether something is an array of one axis, as a single sample is."""
+    return len(getattr(x, "shape", ())) == 1
 
 
 def split(size: int, part: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

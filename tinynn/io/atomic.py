@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,8 +33,9 @@ def write_atomically(path: Any, parts: Iterable[Any], who: str) -> None:
     """Write a file by way of a temporary one in the same folder.
 
     The temporary file is brought to the disk (fsync) before it takes the name `path` (rename), and the folder after
-    it: so the name always means a whole file, after a power failure too. A process that is killed may leave the
-    temporary file behind, called ``.NAME.XXXX.tmp``; every other failure removes it.
+    it: so the name always means a whole file, after a power failure too. Who may read the old file may read the new.
+    A process that is killed may leave the temporary file behind, called ``.NAME.XXXX.tmp``; every other failure
+    removes it.
 
     Parameters
     ----------
@@ -79,6 +81,9 @@ def write_atomically(path: Any, parts: Iterable[Any], who: str) -> None:
             for part in parts:
                 file.write(part)
             file.flush()
+            if os.name == "posix":
+                with contextlib.suppress(OSError):  # there is no old file, or the disk knows no permissions
+                    os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException as error:
