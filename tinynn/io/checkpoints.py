@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from tinynn.io.weights import about
 if TYPE_CHECKING:
     from tinynn.compiled import Compiled
 
+LEFT_SECONDS = 60  # a younger one may be of another process, which still writes it
 KEPT = 2  # the newest, and one more in case that one is damaged
 NAME = re.compile(r"checkpoint-(\d+)\.tinynn")
 LEFT_BEHIND = re.compile(r"\.checkpoint-\d+\.tinynn\.[0-9a-f]+\.tmp")  # by a process that was killed while it wrote
@@ -155,8 +157,9 @@ class Checkpoints:
             If there are some, and all are damaged.
         """
         for name in os.listdir(self.folder):
-            if LEFT_BEHIND.fullmatch(name):
-                remove(os.path.join(self.folder, name))
+            path = os.path.join(self.folder, name)
+            if LEFT_BEHIND.fullmatch(name) and time.time() - os.stat(path).st_mtime > LEFT_SECONDS:
+                remove(path)
         numbers = self.numbers()
         faults = []
         for number in reversed(numbers):
