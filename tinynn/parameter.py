@@ -50,6 +50,7 @@ class Parameter:
         attributes[self.name] = value
         if self.trainable:
             attributes[f"d{self.name}"] = grad
+        self.owner.view_names |= {self.name, f"d{self.name}"} if self.trainable else {self.name}
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"

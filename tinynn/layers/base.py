@@ -91,6 +91,7 @@ class Layer(Configured):
     plain = False  # True: run the lines that are read in forward and backward where a fused kernel would run
     has_fused = False  # whether there are fused kernels; set by __init_subclass__
     unfilled: Any = None  # called for zeros in place of the initializers, where a file will fill the weights
+    view_names: frozenset[str] = frozenset()  # the attributes that Parameter.bind has set: values and gradients
     activity_penalty: Any = None  # a number where forward adds one to the loss; backward adds its gradient
 
     def __init__(self, *, name: str | None = None, input_shape: Any = None) -> None:
@@ -109,11 +110,11 @@ class Layer(Configured):
 
         So ``self.dW = x.T @ dy`` in a layer of one's own does what it looks like.
         """
-        view = self.__dict__.get(name)
-        if view is None or view is value or not any(
-            name in (parameter.name, f"d{parameter.name}") for parameter in self.own_parameters
-        ):
+        if name not in self.view_names:
             object.__setattr__(self, name, value)
+            return
+        view = self.__dict__[name]
+        if view is value:  # as after ``self.W += step``
             return
         if np.shape(value) != view.shape:
             raise ShapeError(f"{self.label}: {name} has the shape {view.shape}, got {np.shape(value)}.")
@@ -245,7 +246,7 @@ class Layer(Configured):
                 f"{self.label}: backward was called without a forward before it. "
                 "Call forward first; each forward allows one backward."
             )
-        self.cache = None
+        del self.cache  # back to the None of the class
         return cache
 
     def fused(self, x: Array) -> bool:
@@ -253,8 +254,9 @@ class Layer(Configured):
 
         Not with ``plain``, nor while a parameter is complex for a gradient check.
         """
-        real = all(parameter.value.dtype.char in "fd" for parameter in self.own_parameters)
-        return self.has_fused and not self.plain and real and can_fuse(x)
+        if not self.has_fused or self.plain or not can_fuse(x):
+            return False
+        return all(parameter.value.dtype.char in "fd" for parameter in self.own_parameters)
 
     @property
     def was_fused(self) -> bool:
@@ -331,6 +333,7 @@ class Layer(Configured):
     def unbuild(self) -> None:
         """Forget weights and shapes."""
         self.own_parameters.clear()
+        self.view_names = frozenset()
         self.input_shape = self.output_shape = self.cache = None
 
     def check_input(self, x: Array) -> None:

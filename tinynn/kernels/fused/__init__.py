@@ -34,6 +34,7 @@ from tinynn.kernels.fused.activations import (
 )
 from tinynn.kernels.fused.columns import col2im, im2col
 from tinynn.kernels.fused.depthwise import depthwise, depthwise_backward
+from tinynn.kernels.fused.losses import binary_crossentropy, categorical_crossentropy
 from tinynn.kernels.fused.normalization import (
     columns_backward,
     columns_forward,
@@ -53,6 +54,8 @@ from tinynn.kernels.fused.softmax import (
 
 __all__ = [
     "adam",
+    "binary_crossentropy",
+    "categorical_crossentropy",
     "col2im",
     "columns_backward",
     "columns_forward",
