@@ -127,8 +127,7 @@ class Model(Layer):
         finally:
             for layer in inside:
                 layer.unfilled = None
-        penalized = [layer for layer in inside if layer.activity_penalty is not None]
-        self.arena = Arena(self.parameters, self.dtype, self.device.xp, penalized)
+        self.arena = Arena(self.parameters, self.dtype, self.device.xp, inside[1:])
 
     def unbuild(self) -> None:
         """Forget weights and shapes, of the layers inside too."""
@@ -218,5 +217,6 @@ class Model(Layer):
 
     def forget(self) -> None:
         """Drop what the layers keep for a backward pass that will not come."""
-        for layer in self.walk():
+        self.cache = None
+        for layer in self.walk() if self.arena is None else self.arena.layers:
             layer.cache = None

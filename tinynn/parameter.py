@@ -71,8 +71,8 @@ class Arena:
         The model's dtype.
     xp : module
         ``numpy`` or ``cupy``: the library of the model's device.
-    penalized : sequence of Layer, default ()
-        Those whose forward adds to the loss, by their ``activity_penalty``.
+    layers : sequence of Layer, default ()
+        All layers inside the model.
 
     Attributes
     ----------
@@ -81,8 +81,10 @@ class Arena:
         What layers keep and do not learn, such as running means.
     regularized : list of (Parameter, Regularizer)
         Those with a penalty.
-    penalized : list of Layer
+    layers : list of Layer
         As given. They stand here, and not in an attribute of the model, whose layers would then be found twice.
+    penalized : list of Layer
+        Those whose forward adds to the loss, by their ``activity_penalty``.
 
     Examples
     --------
@@ -99,9 +101,10 @@ class Arena:
     array([5., 5.], dtype=float32)
     """
 
-    def __init__(self, parameters: Sequence[Parameter], dtype: str, xp: Any, penalized: Sequence[Any] = ()) -> None:
+    def __init__(self, parameters: Sequence[Parameter], dtype: str, xp: Any, layers: Sequence[Any] = ()) -> None:
         self.xp = xp
-        self.penalized = list(penalized)
+        self.layers = list(layers)
+        self.penalized = [layer for layer in self.layers if layer.activity_penalty is not None]
         self.parameters = list(parameters)
         learned = [parameter for parameter in self.parameters if parameter.trainable]
         kept = [parameter for parameter in self.parameters if not parameter.trainable]
@@ -124,12 +127,12 @@ class Arena:
 
         The arrays themselves travel in the layers; the empty one says which dtype and whose library.
         """
-        return self.parameters, self.penalized, self.values[:0]
+        return self.parameters, self.layers, self.values[:0]
 
     def __setstate__(self, state: tuple[list[Parameter], list[Any], Array]) -> None:
         """Make the arena anew over the copied layers, whose arrays become views into it."""
-        parameters, penalized, empty = state
-        Arena.__init__(self, parameters, str(empty.dtype), array_module(empty), penalized)
+        parameters, layers, empty = state
+        Arena.__init__(self, parameters, str(empty.dtype), array_module(empty), layers)
 
     @property
     def size(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +17,10 @@ from tinynn.initializers import Initializer
 from tinynn.kernels import Kept, can_fuse
 from tinynn.parameter import Parameter
 from tinynn.regularizers import Regularizer
+
+
+# What most attributes are: nothing in which to look for layers.
+LEAVES = {type(None), bool, int, float, str, frozenset, np.ndarray, np.random.Generator, Parameter}
 
 
 class ShapeError(ValueError):
@@ -393,17 +397,18 @@ class Layer(Configured):
         """The layers kept in this layer's attributes, also in lists, tuples and dictionaries there; each once."""
         found: dict[int, Layer] = {}
 
-        def look(value: Any) -> None:
-            if isinstance(value, Layer):
-                found.setdefault(id(value), value)
-            elif isinstance(value, dict):
-                look(list(value.values()))
-            elif isinstance(value, list | tuple):
-                for member in value:
-                    look(member)
+        def look(values: Iterable[Any]) -> None:
+            for value in values:
+                if type(value) in LEAVES:
+                    continue
+                if isinstance(value, Layer):
+                    found.setdefault(id(value), value)
+                elif isinstance(value, dict):
+                    look(value.values())
+                elif isinstance(value, (list, tuple)):
+                    look(value)
 
-        for value in vars(self).values():
-            look(value)
+        look(vars(self).values())
         return list(found.values())
 
     def walk(self) -> Iterator[Layer]:
