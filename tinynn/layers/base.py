@@ -18,7 +18,6 @@ from tinynn.kernels import Kept, can_fuse
 from tinynn.parameter import Parameter
 from tinynn.regularizers import Regularizer
 
-
 # What most attributes are: nothing in which to look for layers.
 LEAVES = {type(None), bool, int, float, str, frozenset, np.ndarray, np.random.Generator, Parameter}
 
