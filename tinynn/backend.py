@@ -184,7 +184,7 @@ def to_host(x: Any) -> Array:
     >>> to_host([1.0, 2.0])
     array([1., 2.])
     """
-    if type(x).__module__.partition(".")[0] == "cupy":
+    if not isinstance(x, np.ndarray) and type(x).__module__.partition(".")[0] == "cupy":
         host: Array = x.get()
         return host
     return np.asarray(x)

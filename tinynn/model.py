@@ -129,9 +129,8 @@ class Model(Layer):
         finally:
             for layer in inside:
                 layer.unfilled = None
-        penalized = [layer for layer in inside if layer.activity_penalty is not None]
         filled, half = unfilled is None, self.computes_half
-        self.arena = Arena(self.parameters, self.dtype, self.device.xp, penalized, copy_values=filled, half=half)
+        self.arena = Arena(self.parameters, self.dtype, self.device.xp, inside[1:], copy_values=filled, half=half)
         for layer in inside if half else ():
             if not isinstance(layer, Model):
                 layer.dtype = "float16"
@@ -236,5 +235,6 @@ class Model(Layer):
 
     def forget(self) -> None:
         """Drop what the layers keep for a backward pass that will not come."""
-        for layer in self.walk():
+        self.cache = None
+        for layer in self.walk() if self.arena is None else self.arena.layers:
             layer.cache = None

@@ -54,6 +54,7 @@ class Parameter:
         attributes[self.name] = value
         if self.trainable:
             attributes[f"d{self.name}"] = grad
+        self.owner.view_names |= {self.name, f"d{self.name}"} if self.trainable else {self.name}
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.value.dtype})"
@@ -74,8 +75,8 @@ class Arena:
         The model's dtype.
     xp : module
         ``numpy`` or ``cupy``: the library of the model's device.
-    penalized : sequence of Layer, default ()
-        Those whose forward adds to the loss, by their ``activity_penalty``.
+    layers : sequence of Layer, default ()
+        All layers inside the model.
     copy_values : bool, default True
         False where a file will fill the vectors; until then they hold anything.
     half : bool, default False
@@ -90,8 +91,10 @@ class Arena:
         What the layers compute with in place of `values` and `grads`, where that is half precision.
     regularized : list of (Parameter, Regularizer)
         Those with a penalty.
-    penalized : list of Layer
+    layers : list of Layer
         As given. They stand here, and not in an attribute of the model, whose layers would then be found twice.
+    penalized : list of Layer
+        Those whose forward adds to the loss, by their ``activity_penalty``.
 
     Examples
     --------
@@ -113,13 +116,14 @@ class Arena:
         parameters: Sequence[Parameter],
         dtype: str,
         xp: Any,
-        penalized: Sequence[Any] = (),
+        layers: Sequence[Any] = (),
         copy_values: bool = True,
         half: bool = False,
     ) -> None:
         self.xp = xp
         self.in_half = half
-        self.penalized = list(penalized)
+        self.layers = list(layers)
+        self.penalized = [layer for layer in self.layers if layer.activity_penalty is not None]
         self.parameters = list(parameters)
         learned = [parameter for parameter in self.parameters if parameter.trainable]
         kept = [parameter for parameter in self.parameters if not parameter.trainable]
@@ -151,12 +155,12 @@ class Arena:
 
         The arrays themselves travel in the layers; the empty one says which dtype and whose library.
         """
-        return self.parameters, self.penalized, self.values[:0], self.in_half
+        return self.parameters, self.layers, self.values[:0], self.in_half
 
     def __setstate__(self, state: tuple[list[Parameter], list[Any], Array, bool]) -> None:
         """Make the arena anew over the copied layers, whose arrays become views into it."""
-        parameters, penalized, empty, half = state
-        Arena.__init__(self, parameters, str(empty.dtype), array_module(empty), penalized, half=half)
+        parameters, layers, empty, half = state
+        Arena.__init__(self, parameters, str(empty.dtype), array_module(empty), layers, half=half)
 
     def refresh(self) -> None:
         """Bring what was written into `values` to the layers, where these compute with copies."""

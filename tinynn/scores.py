@@ -40,33 +40,41 @@ class Scores:
         self.total = 0.0
         self.unread: list[tuple[Any, int, str | None]] = []
 
-    def add(
-        self,
-        L: Any,
-        y_true: Array,
-        y_pred: Array,
-        where: str | None,
-        sample_weight: Array | None = None,
-        mask: Array | None = None,
-    ) -> None:
-        """Count one batch.
+    def add_loss(self, L: Any, samples: int, where: str | None) -> None:
+        """Count the loss of one batch.
 
         Parameters
         ----------
         L : array of no axes
-            Its loss. In the epoch's it counts by its number of samples, whatever their weights, as in Keras.
-        y_true, y_pred : array
+            In the epoch's loss it counts by its number of samples, whatever their weights, as in Keras.
+        samples : int
         where : str or None
             Its place in the training, None outside of it.
+        """
+        self.samples += samples
+        if isinstance(L, (float, np.generic)):
+            loss = float(L)
+            check_finite(loss, where, "training stopped before that step changed the weights")
+            self.total += loss * samples
+        else:
+            self.unread.append((L, samples, where))
+
+    @property
+    def counts_predictions(self) -> bool:
+        """Whether there are metrics at all: if not, nobody needs to make predictions for them."""
+        return bool(self.metrics or self.weighted)
+
+    def add_predictions(
+        self, y_true: Array, y_pred: Array, sample_weight: Array | None = None, mask: Array | None = None
+    ) -> None:
+        """Count the predictions of one batch in every metric.
+
+        Parameters
+        ----------
+        y_true, y_pred : array
         sample_weight, mask : array, optional
             As the loss got them.
         """
-        self.samples += len(y_true)
-        if isinstance(L, float | np.generic):
-            check_finite(float(L), where, "training stopped before that step changed the weights")
-            self.total += float(L) * len(y_true)
-        else:
-            self.unread.append((L, len(y_true), where))
         weight = None if mask is None else mask.astype(y_pred.dtype)
         count(self.metrics, y_true, y_pred, weight)
         if self.weighted:

@@ -208,7 +208,9 @@ class Trainer(Compiled):
         arena = self.need_arena()
         z, mask = parts.forward(x, training=True)
         L = parts.loss.forward(y, z, sample_weight, mask) + penalty(arena)
-        scores.add(L, y, parts.predictions(z), where, sample_weight, mask)
+        scores.add_loss(L, len(y), where)
+        if scores.counts_predictions:
+            scores.add_predictions(y, parts.predictions(z), sample_weight, mask)
         dz = parts.loss.backward()
         parts.net.backward(dz, need_dx=False)
         for parameter, regularizer in arena.regularized:
@@ -306,7 +308,9 @@ class Trainer(Compiled):
             x, y, sample_weight = self.cast_batch(batch)
             z, mask = parts.forward(x)
             L = parts.loss.forward(y, z, sample_weight, mask) + penalty(self.need_arena())
-            scores.add(L, y, parts.predictions(z), None, sample_weight, mask)
+            scores.add_loss(L, len(y), None)
+            if scores.counts_predictions:
+                scores.add_predictions(y, parts.predictions(z), sample_weight, mask)
             watchers.test_batch_end(step, scores)
         parts.loss.cache = None
         self.forget()
@@ -464,5 +468,9 @@ class Trainer(Compiled):
 
 def penalty(arena: Arena) -> Any:
     """Return what counts to the loss beside it: the penalties of the weights, and of activities in the last forward."""
-    of_weights = sum(regularizer(parameter.value) for parameter, regularizer in arena.regularized)
-    return of_weights + sum(layer.activity_penalty for layer in arena.penalized)
+    total: Any = 0
+    for parameter, regularizer in arena.regularized:
+        total = total + regularizer(parameter.value)
+    for layer in arena.penalized:
+        total = total + layer.activity_penalty
+    return total

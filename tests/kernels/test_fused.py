@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from tests.layers.row import Row
 from tests.layers.table import TABLE
 from tinynn import kernels, layers
-from tinynn.check import gradients
+from tinynn.check import gradients, lines
 from tinynn.layers import Layer
+from tinynn.losses import BinaryCrossentropy, CategoricalCrossentropy
 from tinynn.optimizers import Adam
 
 pytestmark = pytest.mark.skipif(
@@ -333,6 +334,48 @@ def test_exp_is_right_to_the_last_place(dtype: str) -> None:
         assert np.max(np.abs(found - true) / np.spacing(np.abs(true).astype(dtype))) < 2
     at_extremes = [compiler.exp(one * value, one) for value in (-np.inf, -1e4, 0.0, 1e4, np.inf, np.nan)]
     np.testing.assert_array_equal(at_extremes, [0.0, 0.0, 1.0, np.inf, np.inf, np.nan])
+
+
+@pytest.mark.parametrize("kind", [BinaryCrossentropy, CategoricalCrossentropy])
+@pytest.mark.parametrize("shape", [(4, 1), (5, 37), (2, 3, 10)], ids=str)
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@every_dtype
+def test_losses(kind: Any, shape: tuple[int, ...], label_smoothing: float, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    z = (5 * rng.normal(size=shape)).astype(dtype)
+    t = rng.integers(0, 2, shape)
+
+    def outcome_of(plain: bool, z: np.ndarray) -> list[Any]:
+        loss = kind(from_logits=True, label_smoothing=label_smoothing)
+        loss.plain = plain
+        assert loss.fused(z) == (not plain)
+        L = loss.forward(t, z)
+        return [L, loss.backward()]
+
+    exact = outcome_of(True, z.astype("longdouble"))
+    for ours, theirs, true in zip(outcome_of(False, z), outcome_of(True, z), exact, strict=True):
+        assert ours.dtype == theirs.dtype == dtype
+        assert ours.shape == theirs.shape
+        tolerance = 2 * np.abs(theirs - true).max() + 16 * np.finfo(dtype).eps * np.abs(true).max()
+        np.testing.assert_allclose(ours, true, rtol=0, atol=float(tolerance))
+
+
+def test_the_checker_reads_the_plain_lines_of_a_loss() -> None:
+    report = lines(BinaryCrossentropy(from_logits=True), np.array([[0.0, 1.0]]), np.array([[0.3, -2.0]]))
+    assert "t, z, e, v, p" in str(report)
+
+
+@pytest.mark.parametrize("kind", [BinaryCrossentropy, CategoricalCrossentropy])
+@pytest.mark.parametrize("z", [[[1e30, -1e30]], [[np.nan, 0.0]], [[0.0, -np.inf]]], ids=str)
+def test_losses_at_extremes(kind: Any, z: Any) -> None:
+    fused, plain = kind(from_logits=True), kind(from_logits=True)
+    plain.plain = True
+    t, z = np.array([[0.0, 1.0]]), np.array(z)
+    with np.errstate(all="ignore"):
+        for loss in (fused, plain):
+            loss.v = loss.call(t, z)
+        np.testing.assert_array_equal(fused.v, plain.v)
+        np.testing.assert_array_equal(fused.gradient(1.0), plain.gradient(1.0))
 
 
 def test_the_fused_kernel_runs_by_default_and_plain_chooses() -> None:

@@ -186,8 +186,8 @@ def read_lines(model: Any) -> Any:
     """Have a copy run the lines that are read, not their fused twins, into which nobody can look; return it."""
     for layer in model.walk() if isinstance(model, Layer) else ():
         layer.plain = True
-    if isinstance(model, Trainer) and model.optimizer is not None:
-        model.optimizer.plain = True
+    if isinstance(model, Trainer) and model.optimizer is not None and model.loss is not None:
+        model.optimizer.plain = model.loss.plain = True
     return model
 
 

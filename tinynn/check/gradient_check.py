@@ -172,7 +172,7 @@ def gradients(
 
     parameters = layer.parameters
     the_loss, targets = loss_and_targets(layer, y, loss)
-    with in_float64(parameters), plain_lines(layer):
+    with in_float64(parameters), plain_lines(layer, the_loss):
         rng = generator(seed, 0)  # not default_rng(seed), which may well have drawn x: dy = x hides errors
         forward = repeatable(layer)
         penalized = [inner for inner in layer.walk() if inner.activity_penalty is not None]
@@ -355,9 +355,10 @@ def in_float64(parameters: list[Parameter]) -> Iterator[None]:
 
 
 @contextmanager
-def plain_lines(layer: Layer) -> Iterator[None]:
-    """Have the layers run the lines that are read, not their fused twins."""
-    fused = [(inner, inner.plain) for inner in layer.walk() if inner.has_fused]
+def plain_lines(layer: Layer, loss: losses.Loss | None) -> Iterator[None]:
+    """Have the layers and the loss run the lines that are read, not their fused twins."""
+    fused: list[tuple[Any, bool]] = [(inner, inner.plain) for inner in layer.walk() if inner.has_fused]
+    fused += [] if loss is None else [(loss, loss.plain)]
     try:
         for inner, _ in fused:
             inner.plain = True

@@ -329,6 +329,7 @@ class LossSubject(Subject):
         super().__init__(type(loss).__name__)
         self.targets, self.predictions = targets, predictions.astype(np.float64)
         self.forward_twin, self.backward_twin = copy.deepcopy(loss), copy.deepcopy(loss)
+        self.forward_twin.plain = self.backward_twin.plain = True  # the lines of the book, not the kernels
         self.give_hooks(self.forward_twin, ("forward", "backward"))
         self.give_hooks(self.backward_twin, ("forward", "backward"))
         self.dy = np.ones(())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def check_array(x: Any, who: str, name: str) -> Array:
     # A sum is not finite if a number in it is not: a quick look at all of them, and a slow one only in doubt.
     if x.dtype.kind == "f":
         with np.errstate(over="ignore", invalid="ignore"):
-            suspicious = not bool(xp.isfinite(x.sum()))
+            suspicious = not math.isfinite(x.sum())
         if suspicious and not bool(xp.isfinite(x).all()):
             wrong = to_host(~xp.isfinite(x))
             place = tuple(int(i) for i in np.argwhere(wrong)[0])

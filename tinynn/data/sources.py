@@ -202,7 +202,7 @@ def is_batches(x: Any) -> bool:
     """
     if isinstance(x, list | tuple):
         return len(x) > 0 and all(isinstance(batch, tuple) and is_tuple(batch) for batch in x)
-    return isinstance(x, Iterable) and not array_like(x) and not isinstance(x, str | bytes | dict | range)
+    return not array_like(x) and isinstance(x, Iterable) and not isinstance(x, str | bytes | dict | range)
 
 
 def is_tuple(batch: Any) -> bool:

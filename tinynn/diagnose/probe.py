@@ -55,7 +55,7 @@ class LastLoss(Scores):
 
     last = float("nan")
 
-    def add(self, L: Any, *others: Any) -> None:
+    def add_loss(self, L: Any, samples: int, where: str | None) -> None:
         """Keep the loss."""
         self.last = float(L)
 

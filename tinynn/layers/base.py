@@ -6,7 +6,7 @@ import copy
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +18,9 @@ from tinynn.initializers import Initializer
 from tinynn.kernels import Kept, can_fuse
 from tinynn.parameter import Parameter
 from tinynn.regularizers import Regularizer
+
+# What most attributes are: nothing in which to look for layers.
+LEAVES = {type(None), bool, int, float, str, frozenset, np.ndarray, np.random.Generator, Parameter}
 
 
 class ShapeError(ValueError):
@@ -92,6 +95,7 @@ class Layer(Configured):
     plain = False  # True: run the lines that are read in forward and backward where a fused kernel would run
     has_fused = False  # whether there are fused kernels; set by __init_subclass__
     unfilled: Any = None  # called for zeros in place of the initializers, where a file will fill the weights
+    view_names: frozenset[str] = frozenset()  # the attributes that Parameter.bind has set: values and gradients
     activity_penalty: Any = None  # a number where forward adds one to the loss; backward adds its gradient
 
     def __init__(self, *, name: str | None = None, input_shape: Any = None) -> None:
@@ -110,11 +114,11 @@ class Layer(Configured):
 
         So ``self.dW = x.T @ dy`` in a layer of one's own does what it looks like.
         """
-        view = self.__dict__.get(name)
-        if view is None or view is value or not any(
-            name in (parameter.name, f"d{parameter.name}") for parameter in self.own_parameters
-        ):
+        if name not in self.view_names:
             object.__setattr__(self, name, value)
+            return
+        view = self.__dict__[name]
+        if view is value:  # as after ``self.W += step``
             return
         if np.shape(value) != view.shape:
             raise ShapeError(f"{self.label}: {name} has the shape {view.shape}, got {np.shape(value)}.")
@@ -246,7 +250,7 @@ class Layer(Configured):
                 f"{self.label}: backward was called without a forward before it. "
                 "Call forward first; each forward allows one backward."
             )
-        self.cache = None
+        del self.cache  # back to the None of the class
         return cache
 
     def fused(self, x: Array) -> bool:
@@ -254,8 +258,9 @@ class Layer(Configured):
 
         Not with ``plain``, nor while a parameter is complex for a gradient check.
         """
-        real = all(parameter.value.dtype.char in "fd" for parameter in self.own_parameters)
-        return self.has_fused and not self.plain and real and can_fuse(x)
+        if not self.has_fused or self.plain or not can_fuse(x):
+            return False
+        return all(parameter.value.dtype.char in "fd" for parameter in self.own_parameters)
 
     @property
     def was_fused(self) -> bool:
@@ -332,6 +337,7 @@ class Layer(Configured):
     def unbuild(self) -> None:
         """Forget weights and shapes."""
         self.own_parameters.clear()
+        self.view_names = frozenset()
         self.input_shape = self.output_shape = self.cache = None
 
     def check_input(self, x: Array) -> None:
@@ -391,17 +397,18 @@ class Layer(Configured):
         """The layers kept in this layer's attributes, also in lists, tuples and dictionaries there; each once."""
         found: dict[int, Layer] = {}
 
-        def look(value: Any) -> None:
-            if isinstance(value, Layer):
-                found.setdefault(id(value), value)
-            elif isinstance(value, dict):
-                look(list(value.values()))
-            elif isinstance(value, list | tuple):
-                for member in value:
-                    look(member)
+        def look(values: Iterable[Any]) -> None:
+            for value in values:
+                if type(value) in LEAVES:
+                    continue
+                if isinstance(value, Layer):
+                    found.setdefault(id(value), value)
+                elif isinstance(value, dict):
+                    look(value.values())
+                elif isinstance(value, (list, tuple)):
+                    look(value)
 
-        for value in vars(self).values():
-            look(value)
+        look(vars(self).values())
         return list(found.values())
 
     def walk(self) -> Iterator[Layer]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinynn.backend import Array, array_module
 from tinynn.config import Configured
+from tinynn.kernels import can_fuse
 from tinynn.layers.activations import ActivationFunction
 from tinynn.layers.base import Layer
 
@@ -78,6 +79,7 @@ class Loss(Configured):
     dv: Any = 1.0
     reduction: str | None = "sum_over_batch_size"  # on the class, for a subclass that forgets super().__init__()
     sums_rows = False  # True where a row's value is the sum of its values, not their mean
+    plain = False  # True: run the lines that are read in call where a fused kernel would run
     target_kind = "float"  # "int" where targets are class numbers; others are cast to the model's dtype
 
     def __init__(self, reduction: str | None = "sum_over_batch_size") -> None:
@@ -194,6 +196,10 @@ class Loss(Configured):
     def gradient(self, dv: Any) -> Array:
         """Return the gradient by y_pred for the gradient `dv` by the values."""
         raise TypeError(f"{self.name} needs a method gradient(self, dv) that returns the gradient by y_pred")
+
+    def fused(self, y_pred: Array) -> bool:
+        """Whether call hands its arrays to its fused twin, ``call_fused``: see `tinynn.kernels.can_fuse`."""
+        return not self.plain and can_fuse(y_pred)
 
     def take_cache(self) -> Any:
         """Return what call kept, and forget it."""

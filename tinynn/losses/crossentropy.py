@@ -6,6 +6,7 @@ from typing import Any
 
 from tinynn.arguments import check_number
 from tinynn.backend import Array, array_module
+from tinynn.kernels import fused_kernels
 from tinynn.layers.activations import Sigmoid, Softmax
 from tinynn.losses.base import EPSILON, FLATTEN, LogitLoss, need_distributions, need_yes_no
 
@@ -63,6 +64,8 @@ class CategoricalCrossentropy(LogitLoss):
         t = y_true.astype(y_pred.dtype, copy=False)
         if self.label_smoothing:
             t = t * (1 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
+        if self.from_logits and self.fused(y_pred):
+            return self.call_fused(t, y_pred)
         if self.from_logits:
             z = y_pred - y_pred.max(axis=-1, keepdims=True)
             e = xp.exp(z)
@@ -74,6 +77,12 @@ class CategoricalCrossentropy(LogitLoss):
             q = xp.maximum(y_pred / s, EPSILON)
             v = -t * xp.log(q)
             self.cache = t, q, s
+        return v
+
+    def call_fused(self, t: Array, z: Array) -> Any:
+        """Do what call does with logits, in one pass."""
+        v, q = fused_kernels().categorical_crossentropy(t, z)
+        self.cache = t, q, None                   # only probabilities need s
         return v
 
     def gradient(self, dv: Any) -> Array:
@@ -226,6 +235,8 @@ class BinaryCrossentropy(LogitLoss):
         t = y_true.astype(y_pred.dtype, copy=False)
         if self.label_smoothing:
             t = t * (1 - self.label_smoothing) + self.label_smoothing / 2
+        if self.from_logits and self.fused(y_pred):
+            return self.call_fused(t, y_pred)
         if self.from_logits:
             z = y_pred
             e = xp.exp(xp.minimum(z, -z))         # exp(-|z|)
@@ -234,6 +245,12 @@ class BinaryCrossentropy(LogitLoss):
         else:
             p = xp.minimum(xp.maximum(y_pred, EPSILON), 1 - EPSILON)
             v = -(t * xp.log(p) + (1 - t) * xp.log(1 - p))
+        self.cache = t, p
+        return v
+
+    def call_fused(self, t: Array, z: Array) -> Any:
+        """Do what call does with logits, in one pass."""
+        v, p = fused_kernels().binary_crossentropy(t, z)
         self.cache = t, p
         return v
 

@@ -174,7 +174,7 @@ class Optimizer(Configured):
         if self.weight_decay:
             w = arena.values
             w *= 1 - self.learning_rate * self.weight_decay
-        self.update(arena.values, arena.grads, self.scratch, *(self.slots[name] for name in self.slot_names))
+        self.update(arena.values, arena.grads, self.scratch, *map(self.slots.__getitem__, self.slot_names))
         if self.use_ema:
             self.update_average(arena.values)
         if self.iterations % FLUSH_EVERY == 0:

@@ -34,6 +34,7 @@ from tinynn.kernels.fused.activations import (
 )
 from tinynn.kernels.fused.convolution import convolution, convolution_input, convolution_weights
 from tinynn.kernels.fused.depthwise import depthwise, depthwise_backward
+from tinynn.kernels.fused.losses import binary_crossentropy, categorical_crossentropy
 from tinynn.kernels.fused.lstm import factor, lstm_step, lstm_step_backward, product
 from tinynn.kernels.fused.normalization import (
     columns_backward,
@@ -54,6 +55,8 @@ from tinynn.kernels.fused.softmax import (
 
 __all__ = [
     "adam",
+    "binary_crossentropy",
+    "categorical_crossentropy",
     "columns_backward",
     "columns_forward",
     "columns_sums",

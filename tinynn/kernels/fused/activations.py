@@ -106,8 +106,16 @@ def _gelu_tanh_backward(dy: Any, x: Any, dx: Any) -> None:
 
 
 @loop
+def _relu(x: Any, most: Any, y: Any) -> None:
+    zero, most = x.dtype.type(0), x.dtype.type(most)
+    for i in range(x.size):
+        v = zero if x[i] < zero else x[i]
+        y[i] = most if v > most else v
+
+
+@loop
 def _relu_backward(dy: Any, y: Any, most: Any, dx: Any) -> None:
-    zero, one = dx.dtype.type(0), dx.dtype.type(1)
+    zero, one, most = dx.dtype.type(0), dx.dtype.type(1), y.dtype.type(most)
     unbounded = most == np.inf
     for i in range(y.size):
         dx[i] = dy[i] * (one if (y[i] > 0) & ((y[i] < most) | unbounded) else zero)
@@ -267,13 +275,13 @@ def gelu_tanh_backward(dy: Array, x: Array) -> Array:
 
 
 def relu(x: Array, max_value: float) -> Array:
-    """Return x, at least 0 and at most `max_value`; NumPy does it in one pass."""
-    return np.clip(x, 0, max_value)
+    """Return x, at least 0 and at most `max_value`."""
+    return each(_relu, x, constants=(max_value,))
 
 
 def relu_backward(dy: Array, y: Array, max_value: float) -> Array:
     """Return dx, given the output: dy where 0 < y < max_value."""
-    return each(_relu_backward, dy, y, constants=in_type((max_value,), y))
+    return each(_relu_backward, dy, y, constants=(max_value,))
 
 
 def leaky_relu(x: Array, slope: float) -> Array:

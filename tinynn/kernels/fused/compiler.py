@@ -45,7 +45,7 @@ def sums(function: Callable[..., Any]) -> Any:
 
 def flat(x: Array) -> Array:
     """Return x as one contiguous row of numbers: a view if it is contiguous, else a copy."""
-    return np.ascontiguousarray(x).reshape(-1)
+    return x.ravel()
 
 
 def each(kernel: Any, *arrays: Array, constants: tuple[Any, ...] = ()) -> Array:

@@ -6,11 +6,13 @@ import math
 from typing import Any
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.compiler import in_type, loop
+from tinynn.kernels.fused.compiler import loop
 
 
 @loop
 def _adam(w: Any, dw: Any, M: Any, V: Any, beta_1: Any, beta_2: Any, epsilon: Any, rate: Any) -> None:
+    f = w.dtype.type
+    beta_1, beta_2, epsilon, rate = f(beta_1), f(beta_2), f(epsilon), f(rate)
     for i in range(w.size):
         M[i] = beta_1 * M[i] + dw[i]
         V[i] = beta_2 * V[i] + dw[i] * dw[i]
@@ -19,4 +21,4 @@ def _adam(w: Any, dw: Any, M: Any, V: Any, beta_1: Any, beta_2: Any, epsilon: An
 
 def adam(w: Array, dw: Array, M: Array, V: Array, beta_1: float, beta_2: float, epsilon: float, rate: float) -> None:
     """Change w, M and V, flat vectors."""
-    _adam(w, dw, M, V, *in_type((beta_1, beta_2, epsilon, rate), w))
+    _adam(w, dw, M, V, beta_1, beta_2, epsilon, rate)

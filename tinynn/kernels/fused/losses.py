@@ -1,0 +1,59 @@
+"""Cross-entropies of logits in one pass; the plain lines are in tinynn/losses/crossentropy.py.
+
+Shapes   t, z, v, p, q all alike; for the categorical one rows of classes (N, C)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinynn.backend import Array
+from tinynn.kernels.fused.compiler import exp, flat, loop, sums
+from tinynn.kernels.fused.softmax import LANES, greatest
+
+
+@loop
+def _binary_crossentropy(t: Any, z: Any, v: Any, p: Any, e: Any) -> None:
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    for i in range(z.size):
+        positive = z[i] > 0
+        decay = exp(-z[i] if positive else z[i], one)
+        v[i] = (z[i] if positive else zero) - z[i] * t[i]
+        p[i] = (one if positive else decay) / (one + decay)
+        e[i] = decay
+
+
+@sums
+def _categorical_crossentropy(t: Any, z: Any, v: Any, q: Any) -> None:
+    f = z.dtype.type
+    zero, one = f(0), f(1)
+    best = np.empty(LANES, z.dtype)
+    for n in range(z.shape[0]):
+        m = greatest(z[n], best)
+        s = zero
+        for i in range(z.shape[1]):
+            e = exp(z[n, i] - m, one)
+            s += e
+            q[n, i] = e
+        r, log_s = one / s, f(math.log(s))
+        for i in range(z.shape[1]):
+            q[n, i] *= r
+            v[n, i] = t[n, i] * (log_s - (z[n, i] - m))
+
+
+def binary_crossentropy(t: Array, z: Array) -> tuple[Array, Array]:
+    """Return the values v and the probabilities p = sigmoid(z), for targets t of z's type; the logarithm is NumPy's."""
+    v, p, e = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
+    _binary_crossentropy(flat(t), flat(z), v.reshape(-1), p.reshape(-1), e.reshape(-1))
+    v += np.log1p(e, out=e)  # e = exp(-|z|)
+    return v, p
+
+
+def categorical_crossentropy(t: Array, z: Array) -> tuple[Array, Array]:
+    """Return the values v and the probabilities q = softmax(z) along the last axis, for targets t of z's type."""
+    v, q = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
+    _categorical_crossentropy(*(array.reshape(-1, z.shape[-1]) for array in (t, z, v, q)))
+    return v, q
