@@ -74,7 +74,9 @@ def one_workload(workload: Workload, results: dict[str, Result]) -> str:
                 result.how,
             ]
         )
-    turns = f"{workload.samples:,} samples in batches of {workload.predict or workload.batch_size}"
+    turns = f"an epoch of {workload.samples:,} samples in batches of {workload.batch_size}"
+    if workload.predict is not None:
+        turns = f"{workload.predictions:,} predictions for {workload.predict:,} sample(s) each"
     return "\n\n".join(
         part
         for part in (f"## {workload.name}", f"A turn: {turns}.", table(rows), memory(results), reasons(results.items()))

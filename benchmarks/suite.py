@@ -16,8 +16,8 @@ from benchmarks.workloads import Workload, find_workload
 # waiting for the next one. The spinning threads of the system before would take the processors from this one.
 PAUSE = 0.25
 
-# Only after so many epochs on all the data is an accuracy judged.
-ENOUGH_EPOCHS = 3
+# Only after so many epochs, those of the default rounds and the one before them, is an accuracy judged.
+ENOUGH_EPOCHS = 6
 
 
 @dataclass

@@ -55,9 +55,10 @@ def serve(name: str, settings: Settings, connection: Connection) -> None:
 
 
 def predictions(runner: Runner, workload: Workload, data: Data) -> Any:
-    """Return a function that predicts for all samples, some at a time, and returns the seconds that took."""
+    """Return a function that makes all predictions of a turn and returns the seconds that took."""
     size = workload.predict or 1
-    batches = [data.x[start : start + size] for start in range(0, len(data.x), size)]
+    starts = [number * size % (len(data.x) - size + 1) for number in range(workload.predictions)]
+    batches = [data.x[start : start + size] for start in starts]
 
     def predict() -> None:
         for batch in batches:

@@ -52,6 +52,7 @@ def mlp(network: MLP, rng: np.random.Generator) -> tuple[Any, Any, Forward]:
 def cnn(network: CNN, rng: np.random.Generator) -> tuple[Any, Any, Forward]:
     """Return the convolutional network."""
     first, second = network.filters
+    momentum = network.momentum
     params = {
         "K1": glorot(rng, 5, 5, 1, first, fans=(25, 25 * first)),
         "K2": glorot(rng, 5, 5, first, second, fans=(25 * first, 25 * second)),
@@ -65,11 +66,11 @@ def cnn(network: CNN, rng: np.random.Generator) -> tuple[Any, Any, Forward]:
         if training:
             mean, variance = z.mean(axis=(0, 1, 2)), z.var(axis=(0, 1, 2))
             average = jax.tree.map(
-                lambda old, new: 0.99 * old + 0.01 * new, average, {"mean": mean, "variance": variance}
+                lambda old, new: momentum * old + (1 - momentum) * new, average, {"mean": mean, "variance": variance}
             )
         else:
             mean, variance = average["mean"], average["variance"]
-        y = jax.nn.relu((z - mean) * (jax.lax.rsqrt(variance + 1e-3) * norm["gamma"]) + norm["beta"])
+        y = jax.nn.relu((z - mean) * (jax.lax.rsqrt(variance + network.epsilon) * norm["gamma"]) + norm["beta"])
         return jax.lax.reduce_window(y, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"), average
 
     def drop(x: Any, rate: float, key: Any) -> Any:

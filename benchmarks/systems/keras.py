@@ -30,11 +30,11 @@ def network_of(network: Any, x: np.ndarray, keras: Any) -> Any:
             [
                 first,
                 layers.Conv2D(network.filters[0], 5, use_bias=False),
-                layers.BatchNormalization(),
+                layers.BatchNormalization(momentum=network.momentum, epsilon=network.epsilon),
                 layers.ReLU(),
                 layers.MaxPooling2D(2),
                 layers.Conv2D(network.filters[1], 5, use_bias=False),
-                layers.BatchNormalization(),
+                layers.BatchNormalization(momentum=network.momentum, epsilon=network.epsilon),
                 layers.ReLU(),
                 layers.MaxPooling2D(2),
                 layers.Flatten(),

@@ -35,11 +35,11 @@ def layers_of(network: Any, input_shape: tuple[int, ...]) -> list[layers.Layer]:
         return [
             first,
             layers.Conv2D(network.filters[0], 5, use_bias=False),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=network.momentum, epsilon=network.epsilon),
             layers.ReLU(),
             layers.MaxPooling2D(2),
             layers.Conv2D(network.filters[1], 5, use_bias=False),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=network.momentum, epsilon=network.epsilon),
             layers.ReLU(),
             layers.MaxPooling2D(2),
             layers.Flatten(),

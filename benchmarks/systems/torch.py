@@ -65,9 +65,10 @@ def network_of(network: Any) -> nn.Module:
         return nn.Sequential(*layers[:-1])
     if isinstance(network, CNN):
         first, second = network.filters
+        norms = [nn.BatchNorm2d(size, network.epsilon, 1 - network.momentum) for size in network.filters]
         return nn.Sequential(
-            *(nn.Conv2d(1, first, 5, bias=False), nn.BatchNorm2d(first), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(first, second, 5, bias=False), nn.BatchNorm2d(second), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(1, first, 5, bias=False), norms[0], nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(first, second, 5, bias=False), norms[1], nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Flatten(), nn.Dropout(network.drop[0]), nn.Linear(16 * second, network.dense), nn.ReLU()),
             *(nn.Dropout(network.drop[1]), nn.Linear(network.dense, 10)),
         )
