@@ -164,4 +164,7 @@ def blas_of(results: dict[str, Result]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; the workloads that were finished are written, but with --quick.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import signal
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
@@ -25,6 +26,7 @@ def serve(name: str, settings: Settings, connection: Connection) -> None:
 
     An error ends it with a traceback, and the parent sees the pipe closed.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     system = SYSTEMS[name]
     system.set_environment(settings)
     runner: Runner | None = None
@@ -47,11 +49,13 @@ def serve(name: str, settings: Settings, connection: Connection) -> None:
         elif command == "score":
             connection.send(score(runner, data) if runner is not None and runner.learns else None)
         elif command == "memory":
-            bound = runner.memory() if workload.memory == "bound" and runner is not None and runner.memory else None
-            if workload.memory == "resident" and settings.device == "cpu":
+            peak = None
+            if settings.device == "cpu" and workload.memory == "bound" and runner is not None and runner.memory:
+                peak = runner.memory()
+            elif settings.device == "cpu" and workload.memory == "resident":
                 runner = turn = None
-                bound = resident_peak(partial(train_twice, name, workload, data, settings))
-            connection.send(bound)
+                peak = resident_peak(partial(train_twice, name, workload, data, settings))
+            connection.send(peak)
 
 
 def predictions(runner: Runner, workload: Workload, data: Data) -> Any:

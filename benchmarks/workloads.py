@@ -248,10 +248,10 @@ WORKLOADS = [
             least=least,
         )
         for cell, steps, samples, least in (
-            ("lstm", 28, 1_280, 0.6),
-            ("lstm", 100, 1_280, 0.3),
-            ("gru", 28, 1_280, 0.6),
-            ("gru", 100, 1_280, 0.3),
+            ("lstm", 28, 1_280, 0.5),
+            ("lstm", 100, 1_280, 0.2),
+            ("gru", 28, 1_280, 0.5),
+            ("gru", 100, 1_280, 0.2),
         )
     ),
     Workload(

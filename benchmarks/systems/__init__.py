@@ -147,6 +147,7 @@ class System:
         """Set the variables of this process: before the libraries are imported, which read them then."""
         os.environ.update(self.environment)
         if settings.device == "cuda":
+            os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX would take most of the memory for itself
             os.environ["CUPY_TF32"] = str(int(settings.precision == "tf32"))
             if settings.precision == "fp32":
                 os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # no library may take TF32 by itself

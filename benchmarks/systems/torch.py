@@ -176,7 +176,7 @@ def prepare_compiled(workload: Workload, data: Data, settings: Settings) -> Runn
 def prepare_graph(workload: Workload, data: Data, settings: Settings) -> Runner:
     """Make ready PyTorch with the whole step, gathering and Adam included, captured as one CUDA graph."""
     training = Training(workload, data, settings, capturable=True)
-    rows = torch.zeros(workload.batch_size, dtype=torch.long, device=training.device)  # the graph reads them here
+    rows = torch.arange(workload.batch_size, device=training.device)  # the graph reads them here
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # some steps before the capture, as PyTorch's manual asks for
