@@ -126,9 +126,9 @@ class System:
 
     def missing(self, settings: Settings) -> str:
         """Return what is not there to run it, in a few words; nothing if all is there."""
-        modules = self.modules + (
-            ("cupy",) if settings.device == "cuda" and self.file in ("tinynn", "products") else ()
-        )
+        modules = self.modules
+        if settings.device == "cuda" and self.file in ("tinynn", "products"):
+            modules = ("cupy",)
         absent = [module for module in modules if importlib.util.find_spec(module) is None]
         if absent:
             return f"no module {', '.join(absent)}"
