@@ -97,7 +97,7 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, write, and return 1 if a system failed or learned too little, 2 if the device is missing."""
     args = parse()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     try:
         device = choose_device(args.device)
     except RuntimeError as error:
@@ -153,7 +153,7 @@ def teller(console: Console, start: float) -> Any:
     """Return a function that prints a line of progress with the seconds since the start."""
 
     def tell(line: str, style: str = "dim") -> None:
-        console.print(f"{time.perf_counter() - start:5.0f} s  {line}", style=style, markup=False)
+        console.print(f"{time.perf_counter() - start:5.0f} s  {line}", style=style)
 
     return tell
 
@@ -167,4 +167,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("Interrupted; the workloads that were finished are written, but with --quick.")
+        sys.exit("Interrupted. What was finished is written, unless --quick was given without --json.")

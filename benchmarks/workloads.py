@@ -249,9 +249,9 @@ WORKLOADS = [
         )
         for cell, steps, samples, least in (
             ("lstm", 28, 1_280, 0.5),
-            ("lstm", 100, 1_280, 0.2),
+            ("lstm", 100, 1_280, 0.15),
             ("gru", 28, 1_280, 0.5),
-            ("gru", 100, 1_280, 0.2),
+            ("gru", 100, 1_280, 0.15),
         )
     ),
     Workload(

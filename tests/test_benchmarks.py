@@ -167,6 +167,7 @@ def test_a_missing_device_is_told(tmp_path: Path) -> None:
     finished = suite("--device", "cuda", path=str(tmp_path))
     assert finished.returncode == 2
     assert "CuPy is not installed" in finished.stderr
+    assert "'.[cuda12]'" in finished.stderr
     assert "Traceback" not in finished.stderr
 
 
