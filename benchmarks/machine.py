@@ -14,7 +14,7 @@ def usable_processors() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def limit_to_threads(threads: int) -> str:
+def limit_to_threads(threads: int, device: str = "cpu") -> str:
     """Hold this process, and with it all its children, to so many threads; return how, in a sentence.
 
     Libraries read these variables when they are loaded. The children load them; what stands in the parent is idle.
@@ -28,9 +28,9 @@ def limit_to_threads(threads: int) -> str:
     ):
         os.environ[variable] = str(threads)
     how = "by environment variables and each library's own setting"
-    # These libraries are measured on processors; without this some would take a graphics card that is there.
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    if device == "cpu":  # some would take a graphics card that is there
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow notes that there is no graphics card
     processors = usable_processors()
     if threads < len(processors) and hasattr(os, "sched_setaffinity"):
