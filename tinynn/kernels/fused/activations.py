@@ -105,6 +105,10 @@ def _gelu_tanh_backward(dy: Any, x: Any, dx: Any) -> None:
         dx[i] = dy[i] * P + dy[i] * v * p
 
 
+def _clip(x: Any, least: Any, most: Any, y: Any) -> None:
+    np.clip(x, least, most, out=y)  # NumPy does it in one pass
+
+
 @loop
 def _relu_backward(dy: Any, y: Any, most: Any, dx: Any) -> None:
     zero, one = dx.dtype.type(0), dx.dtype.type(1)
@@ -267,8 +271,8 @@ def gelu_tanh_backward(dy: Array, x: Array) -> Array:
 
 
 def relu(x: Array, max_value: float) -> Array:
-    """Return x, at least 0 and at most `max_value`; NumPy does it in one pass."""
-    return np.clip(x, 0, max_value)
+    """Return x, at least 0 and at most `max_value`."""
+    return each(_clip, x, constants=in_type((0, max_value), x))
 
 
 def relu_backward(dy: Array, y: Array, max_value: float) -> Array:
@@ -341,8 +345,8 @@ def log_sigmoid_backward(dy: Array, y: Array) -> Array:
 
 
 def hard_tanh(x: Array) -> Array:
-    """Return x, at least -1 and at most 1; NumPy does it in one pass."""
-    return np.clip(x, -1, 1)
+    """Return x, at least -1 and at most 1."""
+    return each(_clip, x, constants=in_type((-1, 1), x))
 
 
 def hard_tanh_backward(dy: Array, x: Array) -> Array:
