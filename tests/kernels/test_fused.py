@@ -5,10 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.util
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -240,45 +236,6 @@ def test_larger_than_the_table(layer: Layer, shape: tuple[int, ...], dtype: str)
     x = rng.normal(size=(7, *shape)).astype(dtype)
     dy = rng.normal(size=layer(x).shape).astype(dtype)
     assert_equal(in_dtype(layer, dtype), x, dy, dtype)
-
-
-@pytest.fixture
-def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let three threads share every batch."""
-    shares = importlib.import_module("tinynn.kernels.fused.shares")
-    monkeypatch.setattr(shares, "threads", lambda: 3)
-    monkeypatch.setattr(shares, "PRODUCTS", 1)
-    shares.workers.cache_clear()
-    yield
-    shares.workers().shutdown()
-    shares.workers.cache_clear()
-
-
-@pytest.mark.usefixtures("three_threads")
-def test_a_convolution_in_shares() -> None:
-    for batch in (1, 2, 7):
-        for layer, shape in (
-            (layers.Conv2D(5, 3, strides=2, padding="same"), (6, 6, 3)),
-            (layers.Conv2DTranspose(5, 3), (6, 6, 3)),
-        ):
-            rng = np.random.default_rng(batch)
-            x = rng.normal(size=(batch, *shape)).astype("float32")
-            dy = rng.normal(size=layer(x).shape).astype("float32")
-            assert_equal(in_dtype(layer, "float32"), x, dy, "float32")
-            once, again = (outcome(layer, x, dy, plain=False) for _ in range(2))
-            for first, second in zip(once, again, strict=True):
-                np.testing.assert_array_equal(first, second)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_process_has_threads_of_its_own() -> None:
-    code = "import numpy, tinynn.kernels.fused.shares as s, os; s.threads = lambda: 3; s.PRODUCTS, s.SHARES = 1, 3\n"
-    code += "work = lambda share: share.start\n"
-    code += "assert s.in_shares(work, 9, 9) == [0, 3, 6]\n"
-    code += "child = os.fork()\n"
-    code += "if child == 0: os._exit(s.in_shares(work, 9, 9) != [0, 3, 6])\n"
-    code += "assert os.waitpid(child, 0)[1] == 0"
-    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])

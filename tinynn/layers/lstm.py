@@ -192,6 +192,11 @@ class LSTM(Recurrent):
         dU = xp.matmul(rows(hn).T, rows(da), out=self.dU)   # k = hn U, all steps in one product
         return da, [dh, dc]
 
+    def products(self, x: Array, a: Array) -> Any:
+        """Return the fused kernels if all of the layer may run in them: OpenBLAS's threads would spin beside theirs."""
+        kernels = lstm.step_kernels(a, self.U, self.recurrent_activation, self.activation) if self.is_fast() else None
+        return super().products(x, a) if kernels is None or x.dtype != a.dtype or self.W.dtype != a.dtype else kernels
+
     def run_fast(self, a: Array, n: Array | None, mask: Array | None, start: Any) -> tuple[Array, list[Array], Any]:
         """Do what run does, in place."""
         h0, c0 = start or (None, None)

@@ -17,7 +17,7 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number, find
 from tinynn.backend import Array, array_module
-from tinynn.kernels import simple_rnn
+from tinynn.kernels import simple_rnn, steps
 from tinynn.kernels.steps import STEP_ACTIVATIONS, StepActivation, rows
 from tinynn.layers.base import Layer, ShapeError, show_shape
 from tinynn.layers.masking import check_mask
@@ -173,7 +173,7 @@ class Recurrent(Layer):
         xt = self.by_time(x)                              # (B, T, F) -> (T, B, F)
         xm = xt if m is None else xt * m
         a = xp.empty((T, B, self.gates * self.units), dtype=xp.result_type(x, *self.weights()))
-        xp.matmul(rows(xm), self.W, out=rows(a))          # (T B, F) (F, G H) -> (T B, G H), all steps in one product
+        self.products(xm, a).rows_product(rows(xm), self.W, rows(a))   # all steps in one product
         if self.use_bias:
             a += self.b.reshape(-1, a.shape[2])[0]        # of GRU's two rows, the one that goes with x
         start = self.check_states(initial_state, a)
@@ -214,10 +214,11 @@ class Recurrent(Layer):
         self.dinitial_state = dstart if given else None
         if self.use_bias:
             db = rows(da).sum(axis=0, out=self.db.reshape(-1, da.shape[2])[0])   # a += b: b reaches every step
-        dW = xp.matmul(rows(xm).T, rows(da), out=self.dW)   # a = xm W
+        products = self.products(xm, da)
+        dW = products.columns_product(rows(xm), rows(da), self.dW)   # a = xm W
         if not need_dx:
             return None
-        dxm = xp.matmul(rows(da), self.W.T).reshape(xm.shape)   # a = xm W
+        dxm = products.rows_product(rows(da), self.W.T).reshape(xm.shape)   # a = xm W
         dxt = dxm if m is None else dxm * m               # xm = xt m
         dx = self.by_batch(dxt[::-1] if self.go_backwards else dxt)   # xt = x by time
         return dx
@@ -247,6 +248,10 @@ class Recurrent(Layer):
     ) -> tuple[Array, list[Array]]:
         """Do what run_backward does, in place."""
         return self.run_backward(dy, dlast, n, mask, kept)
+
+    def products(self, x: Array, a: Array) -> Any:
+        """Return the module whose `rows_product` and `columns_product` multiply the rows of all steps."""
+        return steps
 
     def is_fast(self) -> bool:
         """Whether the kernel runs: not if `plain`, nor for a subclass that writes the plain lines anew."""

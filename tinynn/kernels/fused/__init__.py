@@ -35,7 +35,7 @@ from tinynn.kernels.fused.activations import (
 from tinynn.kernels.fused.convolution import convolution, convolution_input, convolution_weights
 from tinynn.kernels.fused.depthwise import depthwise, depthwise_backward
 from tinynn.kernels.fused.losses import binary_crossentropy, categorical_crossentropy
-from tinynn.kernels.fused.lstm import factor, lstm_step, lstm_step_backward, product
+from tinynn.kernels.fused.lstm import lstm_step, lstm_step_backward
 from tinynn.kernels.fused.normalization import (
     columns_backward,
     columns_forward,
@@ -45,6 +45,8 @@ from tinynn.kernels.fused.normalization import (
     rows_forward,
 )
 from tinynn.kernels.fused.optimizers import adam
+from tinynn.kernels.fused.products import columns_product, factor, product, rows_product
+from tinynn.kernels.fused.shares import in_shares
 from tinynn.kernels.fused.softmax import (
     log_softmax,
     log_softmax_backward,
@@ -59,6 +61,7 @@ __all__ = [
     "categorical_crossentropy",
     "columns_backward",
     "columns_forward",
+    "columns_product",
     "columns_sums",
     "convolution",
     "convolution_input",
@@ -80,6 +83,7 @@ __all__ = [
     "hard_swish_backward",
     "hard_tanh",
     "hard_tanh_backward",
+    "in_shares",
     "leaky_relu",
     "leaky_relu_backward",
     "log_sigmoid",
@@ -95,6 +99,7 @@ __all__ = [
     "relu_backward",
     "rows_backward",
     "rows_forward",
+    "rows_product",
     "sigmoid",
     "sigmoid_backward",
     "silu",

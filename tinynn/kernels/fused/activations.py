@@ -105,6 +105,10 @@ def _gelu_tanh_backward(dy: Any, x: Any, dx: Any) -> None:
         dx[i] = dy[i] * P + dy[i] * v * p
 
 
+def _clip(x: Any, least: Any, most: Any, y: Any) -> None:
+    np.clip(x, least, most, out=y)  # NumPy does it in one pass
+
+
 @loop
 def _relu(x: Any, most: Any, y: Any) -> None:
     zero, most = x.dtype.type(0), x.dtype.type(most)
@@ -349,8 +353,8 @@ def log_sigmoid_backward(dy: Array, y: Array) -> Array:
 
 
 def hard_tanh(x: Array) -> Array:
-    """Return x, at least -1 and at most 1; NumPy does it in one pass."""
-    return np.clip(x, -1, 1)
+    """Return x, at least -1 and at most 1."""
+    return each(_clip, x, constants=in_type((-1, 1), x))
 
 
 def hard_tanh_backward(dy: Array, x: Array) -> Array:

@@ -6,6 +6,7 @@ only: who changes a function here, which loops in other files take in, removes `
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,10 @@ import numpy as np
 from numba.extending import overload
 
 from tinynn.backend import Array
+from tinynn.kernels.fused.shares import in_shares
+
+LARGE = 2**20  # numbers: with fewer an elementwise loop is over before another thread is awake
+NUMBER = 2**6  # products: about as long takes a number of an elementwise loop
 
 
 def compiled(function: Callable[..., Any], *flags: str) -> Any:
@@ -51,8 +56,18 @@ def flat(x: Array) -> Array:
 def each(kernel: Any, *arrays: Array, constants: tuple[Any, ...] = ()) -> Array:
     """Return a new array of the first one's shape that `kernel` fills number by number from all of them, flat."""
     y = np.empty(arrays[0].shape, dtype=np.result_type(*arrays))
-    kernel(*map(flat, arrays), *constants, y.reshape(-1))
+    *numbers, into = *map(flat, arrays), y.reshape(-1)
+    if y.size < LARGE:
+        kernel(*numbers, *constants, into)
+    else:
+        work = functools.partial(each_share, kernel, numbers, constants, into)
+        in_shares(work, y.size, y.size * NUMBER)
     return y
+
+
+def each_share(kernel: Any, arrays: list[Array], constants: tuple[Any, ...], y: Array, share: slice) -> None:
+    """Fill a share of y."""
+    kernel(*(x[share] for x in arrays), *constants, y[share])
 
 
 def rows(kernel: Any, *arrays: Array) -> Array:

@@ -28,7 +28,7 @@ import numpy as np
 
 from tinynn.backend import Array
 from tinynn.kernels.fused.shares import in_shares
-from tinynn.kernels.fused.tiles import ROWS, fill, in_tiles, multiply, multiply_rows, width
+from tinynn.kernels.fused.tiles import ROWS, empty_sums, fill, in_tiles, multiply, multiply_rows, out_of_tiles
 
 NUMBERS = 2**18  # of x that are worked on together: they stay in a processor's own cache while tile follows tile
 TABLES = 32  # that are kept: to make them takes longer than a small convolution
@@ -123,22 +123,16 @@ def convolution_weights(dz: Array, x: Array, windows: Any, G: int) -> Array:
     check_shape(dz, (len(x), *windows.count, dz.shape[-1]))
     dtype, C, filters = np.result_type(dz, x), x.shape[-1], dz.shape[-1]
     start, offset = tables_of(windows, C, G)
-    wide = width(filters // G, dtype)
-    more = -(filters // G) % wide  # columns that fill the last tile
-    tiles = (filters // G + more) // wide
 
     def work(share: slice) -> Array:
-        dW = np.zeros((G, tiles, offset.shape[1] // ROWS, ROWS * wide), dtype=dtype)
+        dW = empty_sums(G, offset.shape[1], filters // G, dtype)
         for part, seen in padded_parts(x[share], windows.padding, dtype):
             columns = dz[share][part].reshape(len(seen), -1, G, filters // G)
-            if more:
-                columns = np.concatenate([columns, np.zeros((*columns.shape[:-1], more), dtype=dtype)], axis=-1)
             multiply_rows(seen, start, offset, np.ascontiguousarray(columns, dtype=dtype), dW)
         return dW
 
     dW = functools.reduce(np.add, in_shares(work, len(x), dz.size * offset.shape[1]))
-    K = math.prod(windows.kernel) * C // G
-    dW2 = dW.reshape(G, tiles, -1, wide).transpose(2, 0, 1, 3).reshape(-1, G, tiles * wide)[:K, :, : filters // G]
+    dW2 = out_of_tiles(dW, math.prod(windows.kernel) * C // G, filters // G)
     return dW2.reshape(*windows.kernel, C // G, filters)
 
 

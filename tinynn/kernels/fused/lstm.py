@@ -5,14 +5,12 @@ Shapes   hn, c, s (B, H), U (H, 4 H), a, v, da (B, 4 H): the gates i, f, g, o si
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from tinynn.backend import Array
 from tinynn.kernels.fused.activations import sigmoid_of
 from tinynn.kernels.fused.compiler import expm1, loop
-from tinynn.kernels.fused.tiles import ROWS, fill, in_tiles, multiply
+from tinynn.kernels.fused.products import Factor, product
 
 
 @loop
@@ -59,28 +57,6 @@ def _gates_backward(dh: Any, dc: Any, c: Any, s: Any, v: Any) -> None:
             f[j] = df * f[j] * (one - f[j])
             g[j] = dg * (one - g[j] * g[j])
             o[j] = d_o * o[j] * (one - o[j])
-
-
-class Factor(NamedTuple):
-    """A matrix (K, O) in tiles, and the tables of rows (N, K) that are multiplied by it."""
-
-    start: Array
-    offset: Array
-    tiles: Array
-    nothing: Array
-
-
-def factor(W: Array, N: int) -> Factor:
-    """Return what `product` of N rows with W takes."""
-    K = len(W)
-    tiles = in_tiles(W[None])
-    nothing = np.zeros((*tiles.shape[:2], ROWS * tiles.shape[3]), dtype=W.dtype)
-    return Factor(fill(np.arange(N) * K), np.arange(K)[None], tiles, nothing)
-
-
-def product(x: Array, W: Factor, out: Array) -> None:
-    """Write x W into `out`, both contiguous."""
-    multiply(x.reshape(1, -1), W.start, W.offset, W.tiles, W.nothing, out[None])
 
 
 def lstm_step(hn: Array, U: Factor, a: Array, c: Array, c_new: Array, s: Array, h_new: Array, k: Array) -> None:

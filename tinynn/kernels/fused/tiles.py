@@ -126,16 +126,19 @@ def multiply(x: Any, start: Any, offset: Any, W: Any, bias: Any, z: Any) -> None
 def multiply_rows(x: Any, start: Any, offset: Any, dz: Any, dW: Any) -> None:
     """Add dW[k] += sum_n x[start[n] + offset[k]] dz[n] over all samples, for every group.
 
-    Shapes   dz (B, N, G, tiles width), dW (G, tiles, K / ROWS, ROWS width)
+    Shapes   dz (B, N, G, O/G), dW (G, tiles, K / ROWS, ROWS width); its columns from O/G on are nobody's
     """
     G, tiles, blocks, numbers = dW.shape
     wide = numbers // ROWS
+    memory = np.zeros((ROWS_AT_ONCE, wide), dz.dtype)  # rows that lie apart would fall on the same places of the cache
     for g in range(G):
         for b in range(dz.shape[0]):
             for n in range(0, dz.shape[1], ROWS_AT_ONCE):
                 end = min(n + ROWS_AT_ONCE, dz.shape[1])
                 for a in range(tiles):
-                    columns = dz[b, n:end, g, a * wide : (a + 1) * wide]
+                    count = min(wide, dz.shape[3] - a * wide)
+                    memory[: end - n, :count] = dz[b, n:end, g, a * wide : a * wide + count]
+                    columns = memory[: end - n]
                     for k in range(blocks):
                         rows, sums = offset[g, k * ROWS : (k + 1) * ROWS], dW[g, a, k]
                         if wide * dz.itemsize > BYTES:
@@ -156,3 +159,16 @@ def in_tiles(W: Array) -> Array:
     whole = np.zeros((G, K, -(-size // wide), wide), dtype=W.dtype)
     whole.reshape(G, K, -1)[..., :size] = W
     return np.ascontiguousarray(np.moveaxis(whole, 2, 1))
+
+
+def empty_sums(G: int, K: int, size: int, dtype: Any) -> Array:
+    """Return the zeros that `multiply_rows` adds (G, K, O) to; K fills rows of tiles."""
+    wide = width(size, dtype)
+    return np.zeros((G, -(-size // wide), K // ROWS, ROWS * wide), dtype=dtype)
+
+
+def out_of_tiles(dW: Array, K: int, size: int) -> Array:
+    """Return the sums of `multiply_rows` as (K, G, O)."""
+    G, tiles, _, numbers = dW.shape
+    whole = dW.reshape(G, tiles, -1, numbers // ROWS).transpose(2, 0, 1, 3)
+    return whole.reshape(len(whole), G, -1)[:K, :, :size]

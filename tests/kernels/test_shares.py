@@ -1,0 +1,150 @@
+"""Work in shares: the numbers are the plain lines', whatever the threads; and products of matrices in tiles."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.kernels.test_fused import assert_equal, every_dtype, in_dtype, outcome
+from tinynn import kernels, layers
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("numba") is None, reason="numba, which compiles the fused kernels, is not installed"
+)
+
+
+@pytest.fixture
+def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Let so many threads share every batch, three of them at first."""
+    shares, compiler, products = (
+        importlib.import_module(f"tinynn.kernels.fused.{name}") for name in ("shares", "compiler", "products")
+    )
+    monkeypatch.setattr(shares, "threads", lambda: 3)
+    monkeypatch.setattr(shares, "PRODUCTS", 1)
+    monkeypatch.setattr(compiler, "LARGE", 1)
+    monkeypatch.setattr(products, "LARGE", 1)
+    shares.jobs.cache_clear()
+    queue = shares.jobs()
+    yield lambda count: monkeypatch.setattr(shares, "threads", lambda: count)
+    for _ in range(2):
+        queue.put(None)
+    shares.jobs.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.Conv2D(5, 3, strides=2, padding="same"), (6, 6, 3)),
+        (layers.Conv2DTranspose(5, 3), (6, 6, 3)),
+        (layers.ReLU(), (37,)),
+        (layers.ReLU6(), (3,)),
+        (layers.Sigmoid(), (37,)),
+        (layers.GELU(), (5, 67)),
+        (layers.HardTanh(), (37,)),
+        (layers.ELU(), (37,)),
+        (layers.LSTM(5), (4, 3)),
+        (layers.LSTM(35, return_sequences=True, truncate=3, go_backwards=True), (4, 9)),
+    ],
+    ids=str,
+)
+@every_dtype
+def test_shares_make_no_difference(
+    layer: Any, shape: tuple[int, ...], dtype: str, use_threads: Callable[[int], None]
+) -> None:
+    for batch in (1, 2, 7):
+        rng = np.random.default_rng(batch)
+        x = rng.normal(size=(batch, *shape)).astype(dtype)
+        dy = rng.normal(size=layer(x).shape).astype(dtype)
+        assert_equal(in_dtype(layer, dtype), x, dy, dtype)
+        results = []
+        for count in (3, 2, 1, 3):
+            use_threads(count)
+            results.append(outcome(layer, x, dy, plain=False))
+        for again in results[1:]:
+            for first, second in zip(results[0], again, strict=True):
+                np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.usefixtures("use_threads")
+@every_dtype
+def test_an_lstm_in_shares_with_states_masks_and_dropout(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(7, 6, 4)).astype(dtype)
+    mask = rng.random((7, 6)) < 0.6
+    start = [rng.normal(size=(7, 5)).astype(dtype) for _ in range(2)]
+    dy = [rng.normal(size=shape).astype(dtype) for shape in ((7, 6, 5), (7, 5), (7, 5))]
+    results = []
+    for plain in (False, True):
+        layer = layers.LSTM(5, dropout=0.3, recurrent_dropout=0.4, return_sequences=True, return_state=True)
+        layer.rng = np.random.default_rng(1)
+        layer.build_for((6, 4))
+        in_dtype(layer, dtype)
+        layer.plain = plain
+        y = layer.forward(x, training=True, mask=mask, initial_state=start)
+        dx = layer.backward(dy)
+        results.append([*y, dx, *layer.dinitial_state, *(parameter.grad for parameter in layer.parameters)])
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.dtype == theirs.dtype == dtype
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=64 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(("N", "K", "size"), [(1, 1, 1), (7, 5, 3), (50, 67, 33), (301, 12, 32), (3, 130, 70)])
+@every_dtype
+def test_products(N: int, K: int, size: int, dtype: str, use_threads: Callable[[int], None]) -> None:
+    fused = kernels.fused_kernels()
+    rng = np.random.default_rng(0)
+    x, W, dz = (rng.integers(-9, 10, shape).astype(dtype) for shape in ((N, K), (K, size), (N, size)))
+    for count in (3, 1):  # whole numbers: their sums are exact in any order
+        use_threads(count)
+        z = fused.rows_product(x, W)
+        assert z.dtype == dtype
+        np.testing.assert_array_equal(z, x @ W)
+        np.testing.assert_array_equal(fused.rows_product(dz, W.T), dz @ W.T)
+        dW = np.full((K, size), np.nan, dtype=dtype)
+        assert fused.columns_product(x, dz, dW) is dW
+        np.testing.assert_array_equal(dW, x.T @ dz)
+
+
+@pytest.mark.usefixtures("use_threads")
+def test_a_product_keeps_nan_in_its_row_or_column() -> None:
+    x, dz = np.ones((50, 7)), np.ones((50, 35))
+    x[49, 6] = dz[3, 34] = np.nan
+    z = kernels.fused_kernels().rows_product(x, np.ones((7, 35)))
+    dW = kernels.fused_kernels().columns_product(x, dz, np.empty((7, 35)))
+    np.testing.assert_array_equal(np.isnan(z), (np.arange(50) == 49)[:, None] | np.zeros(35, dtype=bool))
+    np.testing.assert_array_equal(np.isnan(dW), (np.arange(7) == 6)[:, None] | (np.arange(35) == 34))
+
+
+@pytest.mark.usefixtures("use_threads")
+def test_an_error_in_a_share_reaches_who_asked() -> None:
+    in_shares = kernels.fused_kernels().in_shares
+
+    def work(share: slice) -> int:
+        if share.start >= 4:
+            raise ValueError(f"share {share.start}")
+        return int(share.start)
+
+    with pytest.raises(ValueError, match="share 4"):
+        in_shares(work, 8, 8)
+    assert in_shares(work, 4, 4) == [0, 1, 2, 3]  # the threads are still there
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    code = "import numpy, tinynn.kernels.fused.shares as s, os, threading\n"
+    code += "s.threads = lambda: 2; s.PRODUCTS, s.SHARES = 1, 2\n"
+    code += "both = threading.Barrier(2, timeout=20)\n"
+    code += "work = lambda share: (both.wait(), share.start)[1]\n"  # passes if two threads are at it at once
+    code += "assert s.in_shares(work, 4, 9) == [0, 2]\n"
+    code += "child = os.fork()\n"
+    code += "if child == 0: os._exit(s.in_shares(work, 4, 9) != [0, 2])\n"
+    code += "assert os.waitpid(child, 0)[1] == 0"
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], check=True, timeout=60)
