@@ -96,6 +96,15 @@ def test_setting_a_weight_writes_into_the_arena() -> None:
         dense.W = np.ones((4, 1))
 
 
+def test_after_unbuild_a_weight_is_an_attribute_like_any_other() -> None:
+    network = model()
+    network.predict(x)
+    dense = network.layers[0]
+    network.unbuild()
+    dense.W = None
+    assert dense.W is None
+
+
 def test_a_gradient_assigned_by_a_students_backward_trains() -> None:
     class Student(Dense):
         def backward(self, dy: Any, need_dx: bool = True) -> Any:
