@@ -84,8 +84,8 @@ ROWS = [
     Mutant(
         "SimpleRNN, dW of the last step only",
         lambda: SimpleRNN(3), SEQUENCE, SimpleRNN.backward,
-        "dW = xp.matmul(rows(xm).T, rows(da), out=self.dW)",
-        "dW = xp.matmul(xm[-1].T, da[-1], out=self.dW)",
+        "dW = products.columns_product(rows(xm), rows(da), self.dW)",
+        "dW = products.columns_product(xm[-1], da[-1], self.dW)",
         ("missing term", "missing sum"),
         "= in place of += in the loop over time",
     ),
