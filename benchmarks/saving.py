@@ -10,6 +10,7 @@ ratio is between neighbours of one round.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import statistics
 import sys
@@ -64,6 +65,9 @@ def files(folder: Path, megabytes: int, rounds: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):  # the first round is not counted
         for name, work in works.items():
+            gc.collect()  # a model is full of circles; without it seven would fill the memory that holds the files
+            os.sync()
+            np.ones(megabytes * 3 * 10**5)  # how fast the system hands out memory for the first time is not measured
             took = seconds(work)
             if number:
                 times[name].append(took)
@@ -123,6 +127,15 @@ def main() -> None:
     args = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     with tempfile.TemporaryDirectory(dir=args.folder or ".") as name:
+        times = trainings(Path(name), args.epochs)
+        without, checked = times["without"], times["every 100 batches"]
+        more = [one / other - 1 for one, other in zip(checked, without, strict=True)]
+        one, begin = statistics.median(times["one checkpoint"]), statistics.median(times["to begin one"])
+        console.print(
+            f"An epoch of the article's network: {statistics.median(without):.2f} s; a checkpoint every 100 batches: "
+            f"{statistics.median(more):+.1%} (min {min(more):+.1%}, max {max(more):+.1%}). "
+            f"One checkpoint takes {1000 * one:.1f} ms, of which the training waits for {1000 * begin:.1f}."
+        )
         times = files(Path(name), args.megabytes, args.rounds)
         table = Table(title=f"A model of {args.megabytes} MB")
         for column in ("what", "MB / s", "of a copy's speed", "min - max"):
@@ -133,15 +146,6 @@ def main() -> None:
             spread = f"{min(ratios):.0%} - {max(ratios):.0%}"
             table.add_row(what, f"{speed:,.0f}", f"{statistics.median(ratios):.0%}", spread)
         console.print(table)
-        times = trainings(Path(name), args.epochs)
-        without, checked = times["without"], times["every 100 batches"]
-        more = [one / other - 1 for one, other in zip(checked, without, strict=True)]
-        one, begin = statistics.median(times["one checkpoint"]), statistics.median(times["to begin one"])
-        console.print(
-            f"An epoch of the article's network: {statistics.median(without):.2f} s; a checkpoint every 100 batches: "
-            f"{statistics.median(more):+.1%} (min {min(more):+.1%}, max {max(more):+.1%}). "
-            f"One checkpoint takes {1000 * one:.1f} ms, of which the training waits for {1000 * begin:.1f}."
-        )
 
 
 if __name__ == "__main__":

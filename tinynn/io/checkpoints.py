@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import threading
 import time
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -78,7 +80,7 @@ class Checkpoints:
         self.freq = freq
         self.described: dict[str, Any] | None = None
         self.copies: dict[str, np.ndarray] = {}
-        self.writer = ThreadPoolExecutor(1, "checkpoints")
+        self.writer = ThreadPoolExecutor(1, "checkpoints", give_way)
         self.writing: Future[None] | None = None
         try:
             os.makedirs(self.folder, exist_ok=True)
@@ -188,3 +190,9 @@ class Checkpoints:
     def path(self, number: int) -> str:
         """Return the path of a checkpoint."""
         return os.path.join(self.folder, f"checkpoint-{number:010d}.tinynn")
+
+
+def give_way() -> None:
+    """Let this thread work when the others wait: those of a matrix product wait for the slowest of them."""
+    if sys.platform == "linux":  # elsewhere a process has one priority
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
