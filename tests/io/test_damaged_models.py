@@ -91,6 +91,7 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "optimizer": (lambda good: changed(good, "compiled", "dict", 0, 1, to="adm"), "Did you mean 'adam'"),
     "no loss": (lambda good: changed(good, "compiled", "dict", 1, 1, to=None), "does not say how to train"),
     "compiled": (lambda good: changed(good, "compiled", to=[1, 2]), "does not say how to train"),
+    "crowd": (lambda good: changed(good, *LAYERS, to=[layer("ReLU")] * 10_001), "more than 10,000 layers"),
     "state": (lambda good: changed(good, "state", to=[1, 2]), "does not say how to train"),
     "no slots": (lambda good: changed(good, "state", to={"dict": [["training", {"dict": []}]]}), "does not say how"),
 }

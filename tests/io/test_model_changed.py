@@ -97,3 +97,9 @@ def test_a_class_that_would_come_back_as_another_one_is_refused(tmp_path: Path) 
     model = tinynn.Sequential([tinynn.Input((2,)), Head()])
     with pytest.raises(TypeError, match=r"Head is not registered, and its name is that of .*Head, which is"):
         model.save(tmp_path / "model.tinynn")
+
+
+def test_a_model_of_more_layers_than_a_file_may_have_is_not_saved(tmp_path: Path) -> None:
+    model = tinynn.Sequential([tinynn.Input((2,)), *(tinynn.ReLU() for _ in range(10_001))])
+    with pytest.raises(ValueError, match="save: it has more than 10,000 layers, and no file may; save_weights can"):
+        model.save(tmp_path / "crowd.tinynn")

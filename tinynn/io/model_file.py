@@ -9,6 +9,7 @@ See `tinynn.config` for how layers are written down.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tinynn.compiled import Compiled
 
 WHAT = "file of a model"
+MOST_THINGS = 10_000  # with classes; to make more of them takes longer than a second
 
 
 def describe(model: Compiled, who: str) -> dict[str, Any]:
@@ -34,15 +36,22 @@ def describe(model: Compiled, who: str) -> dict[str, Any]:
     ------
     TypeError
         If a layer was made with something that is no plain data, such as a function; the message says which.
+    ValueError
+        If it has more layers than a file may have.
     """
     try:
-        return {
+        found = {
             "model": to_plain(model, "the model"),
             "input_shape": list(model.input_shape or ()),
             "compiled": to_plain(model.get_compile_config(), "compile"),
         }
     except TypeError as error:
         raise TypeError(f"{model.label}: {who}: {error}") from None
+    if json.dumps(found).count('"class"') > MOST_THINGS:
+        raise ValueError(
+            f"{model.label}: {who}: it has more than {MOST_THINGS:,} layers, and no file may; save_weights can"
+        )
+    return found
 
 
 def save_model(model: Compiled, path: Any, described: dict[str, Any], state: Any, who: str) -> None:
@@ -153,6 +162,8 @@ def read_model_file(reading: Reading) -> Contents:
             f"{reading.who}: {reading.path} is no {reading.what}: it holds weights alone; make the model, and read "
             "them with its load_weights(path)."
         )
+    if header.metadata["document"].count('"class"') > MOST_THINGS:
+        raise DamagedFile(f"it has more than {MOST_THINGS:,} layers and other things")
     contents = read_contents(reading, header)
     document = contents.document
     if not isinstance(document, dict) or not {"model", "input_shape", "compiled", "state"} <= set(document):
