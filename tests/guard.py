@@ -86,7 +86,7 @@ class GuardArray:
         GuardArray.waits += 1
         return bool(self.wrapped)
 
-    __hash__ = None  # type: ignore[assignment]  # CuPy's arrays have none either; the base class has
+    __hash__ = None  # CuPy's arrays have none either; the base class has
 
 
 def give_operators() -> None:

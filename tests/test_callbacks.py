@@ -214,13 +214,13 @@ def test_scheduler_sets_the_rate_of_each_epoch(capsys: pytest.CaptureFixture[str
 
 def test_scheduler_says_what_is_wrong() -> None:
     with pytest.raises(TypeError, match=r"schedule must be a function, got 0\.1"):
-        LearningRateScheduler(0.1)  # type: ignore[arg-type]
+        LearningRateScheduler(0.1)
     with pytest.raises(TypeError, match=r"schedule\(epoch\), and has the parameters \(a, b, c\)"):
         LearningRateScheduler(lambda a, b, c: 0.1)
     with pytest.raises(ValueError, match="what schedule returns for epoch 0 must be a number from 0 up, got None"):
-        train([LearningRateScheduler(lambda epoch: None)], 1)  # type: ignore[arg-type, return-value]
+        train([LearningRateScheduler(lambda epoch: None)], 1)
     with pytest.raises(TypeError, match="unsupported operand"):  # not hidden, as it is in Keras
-        train([LearningRateScheduler(lambda epoch, rate: rate * None)], 1)  # type: ignore[operator]
+        train([LearningRateScheduler(lambda epoch, rate: rate * None)], 1)
 
 
 @pytest.mark.parametrize("callback", [ReduceLROnPlateau("loss"), LearningRateScheduler(lambda epoch: 0.1)])
@@ -361,13 +361,13 @@ def test_lambda_callback_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match=r"unknown moment .* 'on_epoch_stop'. Did you mean 'on_epoch_"):
         LambdaCallback(on_epoch_stop=print)
     with pytest.raises(TypeError, match="on_epoch_end must be a function, got 5"):
-        LambdaCallback(on_epoch_end=5)  # type: ignore[arg-type]
+        LambdaCallback(on_epoch_end=5)
 
 
 def test_a_method_given_to_an_instance_is_called_for_batches() -> None:
     callback = Callback()
     seen: list[int] = []
-    callback.on_train_batch_end = lambda batch, logs: seen.append(batch)  # type: ignore[method-assign]
+    callback.on_train_batch_end = lambda batch, logs: seen.append(batch)
     train([callback], 1)
     assert seen == [0, 1, 2, 3]
 

@@ -128,7 +128,7 @@ def test_a_class_of_ones_own_is_known_when_it_is_given_or_registered(monkeypatch
     register(name="mine>Doubled")(Doubled)
     assert class_called("mine>Doubled") is Doubled
     with pytest.raises(TypeError, match="custom_objects: 'Doubled' must be a class"):
-        from_plain(plain, {"Doubled": Doubled(3)})  # type: ignore[dict-item]
+        from_plain(plain, {"Doubled": Doubled(3)})
 
 
 def test_a_name_stands_for_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_a_name_stands_for_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="a name must have no dot"):
         register(Doubled, name="layers.Dense")
     with pytest.raises(TypeError, match=r"register expected a class, such as a subclass of tinynn\.Layer, got 5"):
-        register(5)  # type: ignore[type-var]
+        register(5)
     with pytest.raises(TypeError, match="got <class 'int'>"):
         register(int)
 

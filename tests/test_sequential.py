@@ -137,7 +137,7 @@ def test_a_layer_of_ones_own(rng: np.random.Generator) -> None:
 
 def test_a_layer_of_ones_own_with_the_wrong_signature_is_told_the_right_one() -> None:
     class NoTraining(Square):
-        def forward(self, x: np.ndarray) -> np.ndarray:  # type: ignore[override]
+        def forward(self, x: np.ndarray) -> np.ndarray:
             return x
 
     with pytest.raises(TypeError, match=r"NoTraining: a model calls forward\(self, x, training=False\)"):

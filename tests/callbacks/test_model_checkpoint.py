@@ -104,7 +104,7 @@ def test_resumed_it_saves_the_same_files(tmp_path: Path) -> None:
         def fresh() -> ModelCheckpoint:
             callback = ModelCheckpoint(tmp_path / "{epoch}-{loss}", "loss", **options)
             callback.model = regression()
-            callback.model.save_weights = lambda path: saved.append(os.path.basename(path))  # type: ignore[method-assign]
+            callback.model.save_weights = lambda path: saved.append(os.path.basename(path))
             callback.save_weights_only = True
             callback.on_train_begin({})
             return callback
@@ -155,7 +155,7 @@ def test_at_once(filepath: str, options: dict[str, Any], message: str) -> None:
 
 def test_what_is_no_path() -> None:
     with pytest.raises(TypeError, match=r"ModelCheckpoint: path must be the name of a file, .* got int \(5\)"):
-        ModelCheckpoint(5)  # type: ignore[arg-type]
+        ModelCheckpoint(5)
 
 
 @pytest.mark.parametrize(

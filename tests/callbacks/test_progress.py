@@ -84,7 +84,7 @@ def test_the_bar_of_the_user_takes_the_place_of_that_of_fit(verbose: int, capsys
 def test_bad_arguments() -> None:
     for names in ("loss", 5, [5]):
         with pytest.raises(TypeError, match=r"names must be a list of names in the logs, such as \['loss'\], got"):
-            ProgressBar(names=names)  # type: ignore[arg-type]
+            ProgressBar(names=names)
     with pytest.raises(ValueError, match="ProgressBar: interval must be a number from 0 up, got -1"):
         ProgressBar(interval=-1)
 

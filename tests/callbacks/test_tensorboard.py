@@ -273,7 +273,7 @@ def drive(folder: Path, checkpoint: int | None = None, extra: int = 0) -> None:
                 board.on_epoch_begin(epoch, {})
             rows = slice(batch * 10, batch * 10 + 10)
             board.on_train_batch_begin(batch, {})
-            logs = dict(zip(("loss", "accuracy"), model.train_on_batch(x[rows], y[rows]), strict=True))  # type: ignore[arg-type]
+            logs = dict(zip(("loss", "accuracy"), model.train_on_batch(x[rows], y[rows]), strict=True))
             if board.wants_batch():
                 board.on_train_batch_end(batch, logs)
             if batch == 3:

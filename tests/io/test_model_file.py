@@ -183,7 +183,7 @@ def test_classes_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert type(twin.loss) is Cubed
     assert everything(twin) == everything(model)
     with pytest.raises(TypeError, match=r"custom_objects must be a dictionary of classes, got \[<class"):
-        load_model(path, [Scale])  # type: ignore[arg-type]
+        load_model(path, [Scale])
 
 
 def test_what_cannot_be_written_is_named_and_nothing_is_written(tmp_path: Path) -> None:

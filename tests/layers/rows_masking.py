@@ -8,9 +8,9 @@ from tinynn.layers.masking import Masking
 ROWS = [
     Row(
         f"Masking({value})",
-        lambda value=value: Masking(mask_value=value),  # type: ignore[misc]
+        lambda value=value: Masking(mask_value=value),
         shapes(least=2),
-        lambda k, value=value: k.layers.Masking(mask_value=value),  # type: ignore[misc]
+        lambda k, value=value: k.layers.Masking(mask_value=value),
         example=(4, 3),
         parity_shapes=((5, 1), (5, 3), (2, 3, 4)),
     )

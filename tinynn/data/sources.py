@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import chain, islice
 from typing import Any
 
@@ -186,7 +186,7 @@ class IterableSource(Source):
 def length_of(given: Iterable[Any]) -> int | None:
     """Return how many batches there are, None where an iterable does not say."""
     try:
-        return len(given)  # type: ignore[arg-type]
+        return len(given) if isinstance(given, Sized) else None
     except TypeError:
         return None
 

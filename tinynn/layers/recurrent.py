@@ -173,7 +173,7 @@ class Recurrent(Layer):
         xt = self.by_time(x)                              # (B, T, F) -> (T, B, F)
         xm = xt if m is None else xt * m
         a = xp.empty((T, B, self.gates * self.units), dtype=xp.result_type(x, *self.weights()))
-        self.products(xm, a).rows_product(rows(xm), self.W, rows(a))   # all steps in one product
+        self.products(xm, a).rows_product(rows(xm), self.W, rows(a))   # a = xm W, all steps in one product
         if self.use_bias:
             a += self.b.reshape(-1, a.shape[2])[0]        # of GRU's two rows, the one that goes with x
         start = self.check_states(initial_state, a)
@@ -214,7 +214,7 @@ class Recurrent(Layer):
         self.dinitial_state = dstart if given else None
         if self.use_bias:
             db = rows(da).sum(axis=0, out=self.db.reshape(-1, da.shape[2])[0])   # a += b: b reaches every step
-        products = self.products(xm, da)
+        products = self.products(xm, da)                  # of all steps at once: dW = xm^T da, dxm = da W^T
         dW = products.columns_product(rows(xm), rows(da), self.dW)   # a = xm W
         if not need_dx:
             return None
