@@ -103,3 +103,17 @@ def test_a_model_of_more_layers_than_a_file_may_have_is_not_saved(tmp_path: Path
     model = tinynn.Sequential([tinynn.Input((2,)), *(tinynn.ReLU() for _ in range(10_001))])
     with pytest.raises(ValueError, match="save: it has more than 10,000 layers, and no file may; save_weights can"):
         model.save(tmp_path / "crowd.tinynn")
+
+
+def test_an_activation_that_was_set_after_the_constructor_is_in_the_file(tmp_path: Path) -> None:
+    kept, changed = tinynn.Dense(3, activation="tanh"), tinynn.Dense(2, activation="softmax")
+    model = tinynn.Sequential([tinynn.Input((4,)), kept, changed])
+    model.build()
+    changed.activation = tinynn.LeakyReLU(0.1)
+    changed.activation.build_for((2,))
+    model.save(tmp_path / "model.tinynn")
+    twin = load_model(tmp_path / "model.tinynn")
+    x = np.random.default_rng(0).normal(size=(5, 4))
+    assert twin.layers[0].get_config() == {"units": 3, "activation": "tanh", "name": "dense"}
+    assert isinstance(twin.layers[1].activation, tinynn.LeakyReLU)
+    np.testing.assert_array_equal(twin.predict(x, verbose=0), model.predict(x, verbose=0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ import numpy as np
 
 from tinynn.arguments import Shape, check_shape
 from tinynn.backend import Array, array_module, to_host
-from tinynn.config import Configured
+from tinynn.config import Configured, to_plain
 from tinynn.initializers import Initializer
 from tinynn.kernels import Kept, can_fuse
 from tinynn.parameter import Parameter
@@ -280,6 +281,19 @@ class Layer(Configured):
         """Return the arguments with which another layer like this is made; its name too, if it has one by now."""
         config = super().get_config()
         return config if self.name is None else config | {"name": self.name}
+
+    def changed(self, parameters: list[inspect.Parameter], config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what was set after the constructor: numbers, and activations, ``dense.activation = Tanh()``."""
+        from tinynn.layers import activations  # which are layers themselves
+
+        found = super().changed(parameters, config)
+        for parameter in parameters:
+            now = vars(self).get(parameter.name)
+            if parameter.name.endswith("activation") and isinstance(now, Layer):
+                given = activations.get(config.get(parameter.name, parameter.default))
+                if to_plain(now, self.label) != to_plain(given, self.label):
+                    found[parameter.name] = now
+        return found
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
