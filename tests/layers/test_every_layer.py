@@ -33,7 +33,10 @@ def test_every_layer_has_a_row() -> None:
 @given(data=st.data(), batch=batch_sizes, seed=seeds)
 def test_gradients_are_right(row: Row, data: st.DataObject, batch: int, seed: int) -> None:
     x = row.sample((batch, *data.draw(row.shape)), seed)
-    report = gradients(row.make(), x, seed=seed, training=row.training)
+    layer = row.make()
+    for place, member in enumerate(layer.walk()):  # weights that nobody can draw again may lie at a kink inside
+        member.rng = np.random.default_rng([seed, place])
+    report = gradients(layer, x, seed=seed, training=row.training)
     assert report.ok, report
     assert report.error < (1e-12 if row.method == "complex step" else 1e-6)
     assert all(gradient.method == row.method for gradient in report.rows)
