@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -24,13 +25,11 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Let so many threads share every batch, three of them at first."""
-    shares, compiler, products = (
-        importlib.import_module(f"tinynn.kernels.fused.{name}") for name in ("shares", "compiler", "products")
-    )
+    shares, compiler = (importlib.import_module(f"tinynn.kernels.fused.{name}") for name in ("shares", "compiler"))
     monkeypatch.setattr(shares, "threads", lambda: 3)
     monkeypatch.setattr(shares, "PRODUCTS", 1)
     monkeypatch.setattr(compiler, "LARGE", 1)
-    monkeypatch.setattr(products, "LARGE", 1)
+    monkeypatch.setattr(kernels, "LARGE", 1)
     shares.jobs.cache_clear()
     queue = shares.jobs()
     yield lambda count: monkeypatch.setattr(shares, "threads", lambda: count)
@@ -96,29 +95,48 @@ def test_an_lstm_in_shares_with_states_masks_and_dropout(dtype: str) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=64 * np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize(("N", "K", "size"), [(1, 1, 1), (7, 5, 3), (50, 67, 33), (301, 12, 32), (3, 130, 70)])
+@pytest.mark.parametrize(
+    ("M", "K", "size"),
+    [(1, 1, 1), (7, 5, 3), (50, 67, 33), (301, 12, 32), (3, 130, 70), (9, 2100, 40), (530, 40, 9), (1100, 1030, 5)],
+)
 @every_dtype
-def test_products(N: int, K: int, size: int, dtype: str, use_threads: Callable[[int], None]) -> None:
-    fused = kernels.fused_kernels()
+def test_products(M: int, K: int, size: int, dtype: str, use_threads: Callable[[int], None]) -> None:
+    matmul = kernels.fused_kernels().matmul
     rng = np.random.default_rng(0)
-    x, W, dz = (rng.integers(-9, 10, shape).astype(dtype) for shape in ((N, K), (K, size), (N, size)))
-    for count in (3, 1):  # whole numbers: their sums are exact in any order
-        use_threads(count)
-        z = fused.rows_product(x, W)
-        assert z.dtype == dtype
-        np.testing.assert_array_equal(z, x @ W)
-        np.testing.assert_array_equal(fused.rows_product(dz, W.T), dz @ W.T)
-        dW = np.full((K, size), np.nan, dtype=dtype)
-        assert fused.columns_product(x, dz, dW) is dW
-        np.testing.assert_array_equal(dW, x.T @ dz)
+    for a_transposed, b_transposed in itertools.product((False, True), repeat=2):
+        a = rng.integers(-9, 10, (K, M) if a_transposed else (M, K)).astype(dtype)
+        b = rng.integers(-9, 10, (size, K) if b_transposed else (K, size)).astype(dtype)
+        a, b = a.T if a_transposed else a, b.T if b_transposed else b
+        for count in (3, 1):  # whole numbers: their sums are exact in any order
+            use_threads(count)
+            z = matmul(a, b)
+            assert z.dtype == dtype
+            np.testing.assert_array_equal(z, a @ b)
+            out = np.full((M, size), np.nan, dtype=dtype)
+            assert matmul(a, b, out) is out
+            np.testing.assert_array_equal(out, z)
+
+
+@pytest.mark.usefixtures("use_threads")
+def test_products_that_are_left_to_numpy() -> None:
+    matmul = kernels.fused_kernels().matmul
+    a, b = np.ones((600, 700)), np.ones((700, 800))
+    assert matmul(a[:, ::2], b[::2]) is None
+    assert matmul(a, b.astype("float32")) is None
+    assert matmul(a, b, np.empty((600, 800), dtype="float32")) is None
+    assert matmul(a, b, np.empty((800, 600)).T) is None
+    assert matmul(a, b, np.empty((600, 799))) is None
+    np.testing.assert_array_equal(kernels.matmul(a[:, ::2], b[::2]), np.full((600, 800), 350.0))
+    with pytest.raises(ValueError, match="mismatch in its core dimension"):
+        kernels.matmul(a, b[1:])
 
 
 @pytest.mark.usefixtures("use_threads")
 def test_a_product_keeps_nan_in_its_row_or_column() -> None:
     x, dz = np.ones((50, 7)), np.ones((50, 35))
     x[49, 6] = dz[3, 34] = np.nan
-    z = kernels.fused_kernels().rows_product(x, np.ones((7, 35)))
-    dW = kernels.fused_kernels().columns_product(x, dz, np.empty((7, 35)))
+    z = kernels.fused_kernels().matmul(x, np.ones((7, 35)))
+    dW = kernels.fused_kernels().matmul(x.T, dz)
     np.testing.assert_array_equal(np.isnan(z), (np.arange(50) == 49)[:, None] | np.zeros(35, dtype=bool))
     np.testing.assert_array_equal(np.isnan(dW), (np.arange(7) == 6)[:, None] | (np.arange(35) == 34))
 

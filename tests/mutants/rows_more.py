@@ -85,8 +85,8 @@ ROWS = [
     Mutant(
         "Conv2DTranspose, dW is divided by the batch",
         lambda: layers.Conv2DTranspose(2, 2), (2, 3, 4, 2), layers.Conv2DTranspose.backward,
-        "dW2 += xp.matmul(dcolumns[0].T, x2)",
-        "dW2 += xp.matmul(dcolumns[0].T, x2) / len(x)",
+        "dW2 += matmul(dcolumns[0].T, x2)",
+        "dW2 += matmul(dcolumns[0].T, x2) / len(x)",
         ("factor 1/N",),
     ),
     Mutant(
@@ -188,8 +188,8 @@ ROWS = [
     Mutant(
         "MultiHeadAttention(dropout), the shares before dropout",
         lambda: layers.MultiHeadAttention(2, 3, dropout=0.4), (2, 4, 5), layers.MultiHeadAttention.attend_backward,
-        "dv = xp.matmul(m.transpose(0, 1, 3, 2), do_g)",
-        "dv = xp.matmul(p.transpose(0, 1, 3, 2), do_g)",
+        "dv = matmul(m.transpose(0, 1, 3, 2), do_g)",
+        "dv = matmul(p.transpose(0, 1, 3, 2), do_g)",
         ("wrong variable",),
         "attention's dropout stands between softmax and the values",
         training=True,
@@ -204,8 +204,8 @@ ROWS = [
     Mutant(
         "MultiHeadAttention, dWq of the keys",
         lambda: layers.MultiHeadAttention(2, 3), (2, 4, 5), layers.MultiHeadAttention.backward,
-        "xp.matmul(x.reshape(B * T, D).T, dq2, out=self.dWq.reshape(D, -1))",
-        "xp.matmul(x.reshape(B * T, D).T, dk2, out=self.dWq.reshape(D, -1))",
+        "matmul(x.reshape(B * T, D).T, dq2, out=self.dWq.reshape(D, -1))",
+        "matmul(x.reshape(B * T, D).T, dk2, out=self.dWq.reshape(D, -1))",
         ("wrong variable",),
     ),
     Mutant(

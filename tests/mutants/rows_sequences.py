@@ -46,16 +46,16 @@ ROWS = [
     Mutant(
         "SimpleRNN, U not transposed",
         lambda: SimpleRNN(3, return_sequences=True), SEQUENCE, SimpleRNN.run_backward,
-        "dhn = xp.matmul(dk, self.U.T)",
-        "dhn = xp.matmul(dk, self.U)",
+        "dhn = matmul(dk, self.U.T)",
+        "dhn = matmul(dk, self.U)",
         ("transposed",),
         "U is square, so nothing complains",
     ),
     Mutant(
         "SimpleRNN, dU from the states after the step",
         lambda: SimpleRNN(3, return_sequences=True), SEQUENCE, SimpleRNN.run_backward,
-        "dU = xp.matmul(rows(hn).T, rows(da), out=self.dU)",
-        "dU = xp.matmul(rows(xp.stack([h for _, h in kept])).T, rows(da), out=self.dU)",
+        "dU = matmul(rows(hn).T, rows(da), out=self.dU)",
+        "dU = matmul(rows(xp.stack([h for _, h in kept])).T, rows(da), out=self.dU)",
         ("stale value", "wrong variable", "wrong step"),
         "dWhh += dh_raw h[t]^T where h[t - 1] is due",
     ),
@@ -84,8 +84,8 @@ ROWS = [
     Mutant(
         "SimpleRNN, dW of the last step only",
         lambda: SimpleRNN(3), SEQUENCE, SimpleRNN.backward,
-        "dW = products.columns_product(rows(xm), rows(da), self.dW)",
-        "dW = products.columns_product(xm[-1], da[-1], self.dW)",
+        "dW = matmul(rows(xm).T, rows(da), out=self.dW)",
+        "dW = matmul(xm[-1].T, da[-1], out=self.dW)",
         ("missing term", "missing sum"),
         "= in place of += in the loop over time",
     ),
@@ -139,8 +139,8 @@ ROWS = [
     Mutant(
         "LSTM, dU divided by the steps",
         lambda: LSTM(3, return_sequences=True), SEQUENCE, LSTM.run_backward,
-        "dU = xp.matmul(rows(hn).T, rows(da), out=self.dU)",
-        "dU = xp.matmul(rows(hn).T, rows(da) / T, out=self.dU)",
+        "dU = matmul(rows(hn).T, rows(da), out=self.dU)",
+        "dU = matmul(rows(hn).T, rows(da) / T, out=self.dU)",
         ("factor 1/N",),
     ),
     # GRU -------------------------------------------------------------------------------------------------------------
@@ -191,15 +191,15 @@ ROWS = [
     Mutant(
         "GRU(reset before), the state's way through the gates only",
         lambda: GRU(3, reset_after=False), SEQUENCE, GRU.reset_before_backward,
-        "dhn = xp.matmul(dk, U_zr.T) + dp * r",
-        "dhn = xp.matmul(dk, U_zr.T)",
+        "dhn = matmul(dk, U_zr.T) + dp * r",
+        "dhn = matmul(dk, U_zr.T)",
         ("missing term",),
     ),
     Mutant(
         "GRU(reset before), U not transposed",
         lambda: GRU(3, reset_after=False), SEQUENCE, GRU.reset_before_backward,
-        "dp = xp.matmul(dk_g, U_g.T)",
-        "dp = xp.matmul(dk_g, U_g)",
+        "dp = matmul(dk_g, U_g.T)",
+        "dp = matmul(dk_g, U_g)",
         ("transposed",),
     ),
     # Bidirectional ---------------------------------------------------------------------------------------------------
@@ -297,16 +297,16 @@ ROWS = [
     Mutant(
         "MultiHeadAttention, the shares not transposed",
         lambda: layers.MultiHeadAttention(2, 3), (2, 4, 5), layers.MultiHeadAttention.attend_backward,
-        "dv = xp.matmul(m.transpose(0, 1, 3, 2), do_g)",
-        "dv = xp.matmul(m, do_g)",
+        "dv = matmul(m.transpose(0, 1, 3, 2), do_g)",
+        "dv = matmul(m, do_g)",
         ("transposed",),
         "the shares are square where a sequence attends to itself",
     ),
     Mutant(
         "MultiHeadAttention, the keys' shares not transposed",
         lambda: layers.MultiHeadAttention(2, 3), (2, 4, 5), layers.MultiHeadAttention.attend_backward,
-        "dkr = xp.matmul(ds.transpose(0, 1, 3, 2), qs)",
-        "dkr = xp.matmul(ds, qs)",
+        "dkr = matmul(ds.transpose(0, 1, 3, 2), qs)",
+        "dkr = matmul(ds, qs)",
         ("transposed",),
     ),
     Mutant(
@@ -320,8 +320,8 @@ ROWS = [
     Mutant(
         "TransformerBlock, the way through the weights with minus",
         lambda: layers.TransformerBlock(4, 2), (2, 3, 4), layers.MultiHeadAttention.backward,
-        "do2 = xp.matmul(dy2, self.Wo.reshape(H * V, -1).T)",
-        "do2 = -xp.matmul(dy2, self.Wo.reshape(H * V, -1).T)",
+        "do2 = matmul(dy2, self.Wo.reshape(H * V, -1).T)",
+        "do2 = -matmul(dy2, self.Wo.reshape(H * V, -1).T)",
         ("sign",),
     ),
     # Putting together ------------------------------------------------------------------------------------------------

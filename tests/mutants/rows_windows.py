@@ -17,16 +17,16 @@ ROWS = [
     Mutant(
         "Conv2D, the kernel turned round where it should not be",
         lambda: layers.Conv2D(2, 3), (2, 5, 6, 3), layers.Conv2D.backward,
-        "dcolumns = xp.matmul(dz2, xp.moveaxis(W2, 1, 2), out=columns)",
-        "dcolumns = xp.matmul(dz2, xp.moveaxis(W2[:, ::-1], 1, 2), out=columns)",
+        "dcolumns = matmul(dz2, xp.moveaxis(W2, 1, 2), out=columns)",
+        "dcolumns = matmul(dz2, xp.moveaxis(W2[:, ::-1], 1, 2), out=columns)",
         ("wrong step",),
         "'backward is a convolution with the flipped kernel' taken for the other form of the sum, or flipped twice",
     ),
     Mutant(
         "Conv1D, dW transposed",
         lambda: layers.Conv1D(4, 2), (3, 5, 2), layers.Conv2D.backward,
-        "dW2 += xp.matmul(xp.moveaxis(columns, 1, 2), dz2)",
-        "dW2 += xp.matmul(xp.moveaxis(dz2, 1, 2), columns)",
+        "dW2 += matmul(xp.moveaxis(columns, 1, 2), dz2)",
+        "dW2 += matmul(xp.moveaxis(dz2, 1, 2), columns)",
         ("transposed",),
         "filters first, as PyTorch has them, or last",
     ),
@@ -77,8 +77,8 @@ ROWS = [
     Mutant(
         "Conv2DTranspose, dx is divided by the windows",
         lambda: layers.Conv2DTranspose(3, 2), (2, 3, 5, 2), layers.Conv2DTranspose.backward,
-        "dx2 = xp.matmul(dcolumns[0], W2)",
-        "dx2 = xp.matmul(dcolumns[0], W2) / len(x2)",
+        "dx2 = matmul(dcolumns[0], W2)",
+        "dx2 = matmul(dcolumns[0], W2) / len(x2)",
         ("factor 1/N",),
     ),
     Mutant(

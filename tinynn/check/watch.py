@@ -37,6 +37,7 @@ from tinynn.optimizers.base import Optimizer
 
 HERE = str(Path(__file__).parent)
 LIBRARY = str(Path(__file__).parents[1])
+ONE_OPERATION = str(Path(__file__).parents[1] / "kernels" / "__init__.py")  # matmul: the line is the one that calls it
 OTHERS = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 ON_PURPOSE = re.compile(r"\binf(inity)?\b", re.IGNORECASE)
 
@@ -301,7 +302,7 @@ def is_watched(code: CodeType) -> bool:
     """Whether a function is the user's or this library's, and no part of the checker."""
     file = code.co_filename
     if file.startswith(LIBRARY):
-        return not file.startswith(HERE)
+        return not file.startswith(HERE) and file != ONE_OPERATION
     return not file.startswith((*OTHERS, "<frozen", "<__array_function__")) and "site-packages" not in file
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.backend import Array, array_module
+from tinynn.kernels import matmul
 from tinynn.kernels.steps import StepActivation, rows, split_gates
 
 
@@ -33,7 +34,7 @@ def forward_reset_after(
     a3, k3 = split_gates(a, 3), split_gates(k, 3)  # views: (T, 3, B, H) and (3, B, H)
     for t in range(T):
         hn = h[t] if n is None else h[t] * n
-        k = xp.matmul(hn, U, out=k)  # (B, H) (H, 3 H) -> (B, 3 H)
+        k = matmul(hn, U, out=k)  # (B, H) (H, 3 H) -> (B, 3 H)
         if b is not None:
             k += b
         z, r, g = v[t]
@@ -94,7 +95,7 @@ def backward_reset_after(
         if t % (truncate or T) == 0 and (t or not given):  # h[t] counts as a constant
             dh[...] = 0
             continue
-        xp.matmul(dk[t], U.T, out=dkh)  # k = hn U + b'
+        matmul(dk[t], U.T, out=dkh)  # k = hn U + b'
         if n is not None:
             dkh *= n  # hn = h n
         dh = xp.add(dh_direct, dkh, out=dh)
@@ -103,7 +104,7 @@ def backward_reset_after(
     if db is not None:
         rows(dk).sum(axis=0, out=db)  # k = hn U + b'
     hn = h[:-1] if n is None else h[:-1] * n
-    xp.matmul(rows(hn).T, rows(dk), out=dU)  # k = hn U, all steps in one product
+    matmul(rows(hn).T, rows(dk), out=dU)  # k = hn U, all steps in one product
     return da, [dh]
 
 
@@ -123,12 +124,12 @@ def forward_reset_before(
     a3, k2 = split_gates(a, 3), split_gates(k, 2)  # views: (T, 3, B, H) and (2, B, H)
     for t in range(T):
         hn = h[t] if n is None else h[t] * n
-        k = xp.matmul(hn, U_zr, out=k)  # (B, H) (H, 2 H) -> (B, 2 H)
+        k = matmul(hn, U_zr, out=k)  # (B, H) (H, 2 H) -> (B, 2 H)
         z, r, g = v[t]
         xp.add(a3[t, :2], k2, out=v[t, :2])
         gate.forward(v[t, :2], v[t, :2])  # z and r
         xp.multiply(r, hn, out=p[t])
-        xp.matmul(p[t], U_g, out=g)  # (B, H) (H, H) -> (B, H)
+        matmul(p[t], U_g, out=g)  # (B, H) (H, H) -> (B, H)
         g += a3[t, 2]
         act.forward(g, g)  # g = act(p U_g + a_g)
         d = h[t] - g
@@ -172,14 +173,14 @@ def backward_reset_before(
         dh_direct = dh * z  # h_new = g + z (h[t] - g)
         xp.subtract(dh, dh_direct, out=dg)  # h_new = g + z (h[t] - g)
         act.backward(dg, g, dg)  # g = act(p U_g + a_g)
-        dp = xp.matmul(dg, U_g.T)  # g = act(p U_g + a_g)
+        dp = matmul(dg, U_g.T)  # g = act(p U_g + a_g)
         xp.multiply(dp, hn, out=dr)  # p = r hn
         gate.backward(dv[:2], v[t, :2], dv[:2])  # z and r
         da3[t] = dv
         if t % (truncate or T) == 0 and (t or not given):  # h[t] counts as a constant
             dh[...] = 0
             continue
-        dhn = xp.matmul(da[t, :, : 2 * H], U_zr.T)  # k = hn U_zr
+        dhn = matmul(da[t, :, : 2 * H], U_zr.T)  # k = hn U_zr
         dp *= r
         dhn += dp  # p = r hn
         if n is not None:
@@ -189,6 +190,6 @@ def backward_reset_before(
             dh += dh_old
     hn = h[:-1] if n is None else h[:-1] * n
     dv2 = rows(da)
-    dU[:, : 2 * H] = xp.matmul(rows(hn).T, dv2[:, : 2 * H])  # k = hn U_zr, all steps in one product
-    dU[:, 2 * H :] = xp.matmul(rows(p).T, dv2[:, 2 * H :])  # g = act(p U_g + a_g)
+    dU[:, : 2 * H] = matmul(rows(hn).T, dv2[:, : 2 * H])  # k = hn U_zr, all steps in one product
+    dU[:, 2 * H :] = matmul(rows(p).T, dv2[:, 2 * H :])  # g = act(p U_g + a_g)
     return da, [dh]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.backend import Array, array_module
-from tinynn.kernels import can_fuse, fused_kernels
+from tinynn.kernels import can_fuse, fused_kernels, matmul
 from tinynn.kernels.steps import StepActivation, rows, split_gates
 
 
@@ -54,7 +54,7 @@ def forward(
             if fused is not None:
                 fused.lstm_step(hn, U_tiles, a[t, share], c_old, c_new, s_new, h_new, k)
             else:
-                k = xp.matmul(hn, U, out=k)  # (B, H) (H, 4 H) -> (B, 4 H)
+                k = matmul(hn, U, out=k)  # (B, H) (H, 4 H) -> (B, 4 H)
                 k += a[t]
                 i, f, g, o = v[t]
                 gate.forward(k4[:2], v[t, :2])  # i and f
@@ -136,7 +136,7 @@ def backward(
             if fused is not None:
                 fused.product(da[t, share], UT_tiles, dh_t)  # k = hn U
             else:
-                dh_t = xp.matmul(da[t], U.T, out=dh_t)  # k = hn U
+                dh_t = matmul(da[t], U.T, out=dh_t)  # k = hn U
             if n is not None:
                 dh_t *= n[share]  # hn = h n
             if mask is not None:
@@ -147,8 +147,7 @@ def backward(
     hn = h[:-1] if n is None else h[:-1] * n
     if fused is None:
         steps(slice(None))
-        xp.matmul(rows(hn).T, rows(da), out=dU)  # k = hn U, all steps in one product
     else:
         fused.in_shares(steps, B, da.size * H, one_each=True)
-        fused.columns_product(rows(hn), rows(da), dU)
+    matmul(rows(hn).T, rows(da), out=dU)  # k = hn U, all steps in one product
     return da, [dh0, dc0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.backend import Array, array_module
+from tinynn.kernels import matmul
 from tinynn.kernels.steps import StepActivation, rows
 
 
@@ -22,7 +23,7 @@ def forward(
     k = xp.empty_like(h[0])
     for t in range(T):
         hn = h[t] if n is None else h[t] * n
-        k = xp.matmul(hn, U, out=k)  # (B, H) (H, H) -> (B, H)
+        k = matmul(hn, U, out=k)  # (B, H) (H, H) -> (B, H)
         k += a[t]
         act.forward(k, h[t + 1])
         if mask is not None:
@@ -55,11 +56,11 @@ def backward(
         if t % (truncate or T) == 0 and (t or not given):  # h[t] counts as a constant
             dh[...] = 0
             continue
-        dh = xp.matmul(da[t], U.T, out=dh)  # k = hn U
+        dh = matmul(da[t], U.T, out=dh)  # k = hn U
         if n is not None:
             dh *= n  # hn = h n
         if mask is not None:
             dh += dh_old
     hn = h[:-1] if n is None else h[:-1] * n
-    xp.matmul(rows(hn).T, rows(da), out=dU)  # k = hn U, all steps in one product
+    matmul(rows(hn).T, rows(da), out=dU)  # k = hn U, all steps in one product
     return da, [dh]

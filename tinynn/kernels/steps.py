@@ -113,13 +113,3 @@ def join_gates(*gates: Array) -> Array:
 def rows(h: Array) -> Array:
     """Return (T, B, H) as (T B, H), for one product over all steps."""
     return h.reshape(-1, h.shape[-1])
-
-
-def rows_product(x: Array, W: Array, out: Array | None = None) -> Array:
-    """Return x W: (N, K) (K, O) -> (N, O)."""
-    return array_module(x).matmul(x, W, out=out)
-
-
-def columns_product(x: Array, dz: Array, out: Array) -> Array:
-    """Return x^T dz, the gradient by W of z = x W, written into `out`: (N, K) (N, O) -> (K, O)."""
-    return array_module(x).matmul(x.T, dz, out=out)

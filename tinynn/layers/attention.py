@@ -11,6 +11,7 @@ import numpy as np
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number
 from tinynn.backend import Array, array_module
+from tinynn.kernels import matmul
 from tinynn.layers.base import Layer, ShapeError, show_shape
 from tinynn.layers.position import RotaryEmbedding
 from tinynn.layers.regularization import Dropout
@@ -235,7 +236,6 @@ class MultiHeadAttention(Layer):
         attention_mask : array of bool, shape (batch, T, S) or (T, S), optional
             Which step may look at which. The answer to a step that may look nowhere is 0.
         """
-        xp = array_module(x)
         if key is not None:
             self.need_value(value)
         value_in = x if value is None else value
@@ -245,9 +245,9 @@ class MultiHeadAttention(Layer):
         H, G, K, V = self.num_heads, self.num_key_value_heads, self.key_dim, self.value_dim
         seen = self.combine_masks(x, value_in, mask, value_mask, attention_mask)
 
-        q2 = xp.matmul(x.reshape(B * T, D), self.Wq.reshape(D, -1))             # (B T, D) (D, H K) -> (B T, H K)
-        k2 = xp.matmul(key_in.reshape(B * S, -1), self.Wk.reshape(-1, G * K))   # (B S, E) (E, G K) -> (B S, G K)
-        v2 = xp.matmul(value_in.reshape(B * S, -1), self.Wv.reshape(-1, G * V))
+        q2 = matmul(x.reshape(B * T, D), self.Wq.reshape(D, -1))                # (B T, D) (D, H K) -> (B T, H K)
+        k2 = matmul(key_in.reshape(B * S, -1), self.Wk.reshape(-1, G * K))      # (B S, E) (E, G K) -> (B S, G K)
+        v2 = matmul(value_in.reshape(B * S, -1), self.Wv.reshape(-1, G * V))
         if self.use_bias:
             q2 = q2 + self.bq.reshape(-1)
             k2 = k2 + self.bk.reshape(-1)
@@ -257,7 +257,7 @@ class MultiHeadAttention(Layer):
         v = v2.reshape(B, S, G, V).transpose(0, 2, 1, 3)
         o, kept = self.attend(q, k, v, seen, training)                          # (B, H, T, V)
         o2 = o.transpose(0, 2, 1, 3).reshape(B * T, H * V)                      # heads side by side
-        y2 = xp.matmul(o2, self.Wo.reshape(H * V, -1))                          # (B T, H V) (H V, O) -> (B T, O)
+        y2 = matmul(o2, self.Wo.reshape(H * V, -1))                             # (B T, H V) (H V, O) -> (B T, O)
         if self.use_bias:
             y2 = y2 + self.bo
         y = y2.reshape(B, T, -1)
@@ -266,7 +266,6 @@ class MultiHeadAttention(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write the weights' gradients, return dx; (dx, dvalue) if value was given, (dx, dvalue, dkey) if key was."""
-        xp = array_module(dy)
         x, value, key, o2, kept = self.take_cache()
         value_in = x if value is None else value
         key_in = value_in if key is None else key
@@ -274,16 +273,16 @@ class MultiHeadAttention(Layer):
         H, G, K, V = self.num_heads, self.num_key_value_heads, self.key_dim, self.value_dim
 
         dy2 = dy.reshape(B * T, -1)                                             # y = y2 by batch
-        xp.matmul(o2.T, dy2, out=self.dWo.reshape(H * V, -1))                   # y2 = o2 Wo + bo
-        do2 = xp.matmul(dy2, self.Wo.reshape(H * V, -1).T)                      # y2 = o2 Wo + bo
+        matmul(o2.T, dy2, out=self.dWo.reshape(H * V, -1))                      # y2 = o2 Wo + bo
+        do2 = matmul(dy2, self.Wo.reshape(H * V, -1).T)                         # y2 = o2 Wo + bo
         do = do2.reshape(B, T, H, V).transpose(0, 2, 1, 3)                      # o2 = heads of o side by side
         dq, dk, dv = self.attend_backward(do, kept)                             # o = attend(q, k, v)
         dq2 = dq.transpose(0, 2, 1, 3).reshape(B * T, H * K)                    # q = q2 by heads
         dk2 = dk.transpose(0, 2, 1, 3).reshape(B * S, G * K)                    # k = k2 by heads
         dv2 = dv.transpose(0, 2, 1, 3).reshape(B * S, G * V)                    # v = v2 by heads
-        xp.matmul(x.reshape(B * T, D).T, dq2, out=self.dWq.reshape(D, -1))      # q2 = x Wq + bq
-        xp.matmul(key_in.reshape(B * S, -1).T, dk2, out=self.dWk.reshape(-1, G * K))   # k2 = key Wk + bk
-        xp.matmul(value_in.reshape(B * S, -1).T, dv2, out=self.dWv.reshape(-1, G * V))   # v2 = value Wv + bv
+        matmul(x.reshape(B * T, D).T, dq2, out=self.dWq.reshape(D, -1))         # q2 = x Wq + bq
+        matmul(key_in.reshape(B * S, -1).T, dk2, out=self.dWk.reshape(-1, G * K))      # k2 = key Wk + bk
+        matmul(value_in.reshape(B * S, -1).T, dv2, out=self.dWv.reshape(-1, G * V))      # v2 = value Wv + bv
         if self.use_bias:
             dy2.sum(axis=0, out=self.dbo)                                       # y2 = o2 Wo + bo
             dq2.sum(axis=0, out=self.dbq.reshape(-1))                           # q2 = x Wq + bq
@@ -291,9 +290,9 @@ class MultiHeadAttention(Layer):
             dv2.sum(axis=0, out=self.dbv.reshape(-1))                           # v2 = value Wv + bv
         if not need_dx:
             return None
-        dx_q = xp.matmul(dq2, self.Wq.reshape(D, -1).T).reshape(x.shape)        # q2 = x Wq + bq
-        dx_k = xp.matmul(dk2, self.Wk.reshape(-1, G * K).T).reshape(key_in.shape)     # k2 = key Wk + bk
-        dx_v = xp.matmul(dv2, self.Wv.reshape(-1, G * V).T).reshape(value_in.shape)   # v2 = value Wv + bv
+        dx_q = matmul(dq2, self.Wq.reshape(D, -1).T).reshape(x.shape)           # q2 = x Wq + bq
+        dx_k = matmul(dk2, self.Wk.reshape(-1, G * K).T).reshape(key_in.shape)        # k2 = key Wk + bk
+        dx_v = matmul(dv2, self.Wv.reshape(-1, G * V).T).reshape(value_in.shape)      # v2 = value Wv + bv
         if key is not None:
             return dx_q, dx_v, dx_k
         if value is not None:
@@ -308,7 +307,7 @@ class MultiHeadAttention(Layer):
         qr = q if self.turn_q is None else self.turn_q.forward(q)
         kr = k if self.turn_k is None else self.turn_k.forward(k)
         qs = qr.reshape(B, G, -1, K) * (1 / math.sqrt(K))                       # heads of a group: one long column
-        s = xp.matmul(qs, kr.transpose(0, 1, 3, 2))                             # (B, G, H/G T, K) (B, G, K, S)
+        s = matmul(qs, kr.transpose(0, 1, 3, 2))                                # (B, G, H/G T, K) (B, G, K, S)
         if seen is not None:
             s = xp.where(seen, s.reshape(B, G, -1, T, S), never(s)).reshape(s.shape)
         z = s - s.max(axis=-1, keepdims=True)                                   # exp cannot overflow
@@ -317,7 +316,7 @@ class MultiHeadAttention(Layer):
         if seen is not None:                                                    # who may look nowhere gets no answer
             p = xp.where(seen, p.reshape(B, G, -1, T, S), 0).reshape(p.shape)
         m = p if self.drop is None else self.drop.forward(p, training)
-        o_g = xp.matmul(m, v)                                                   # (B, G, H/G T, S) (B, G, S, V)
+        o_g = matmul(m, v)                                                      # (B, G, H/G T, S) (B, G, S, V)
         o = o_g.reshape(B, H, T, -1)                                            # (B, G, H/G T, V) -> (B, H, T, V)
         return o, (qs, kr, v, p, m)
 
@@ -327,13 +326,13 @@ class MultiHeadAttention(Layer):
         qs, kr, v, p, m = kept
         (B, H, T, V), (G, _, K) = do.shape, kr.shape[1:]
         do_g = do.reshape(B, G, -1, V)                                          # o = o_g by heads
-        dv = xp.matmul(m.transpose(0, 1, 3, 2), do_g)                           # o_g = m v
-        dm = xp.matmul(do_g, v.transpose(0, 1, 3, 2))                           # o_g = m v
+        dv = matmul(m.transpose(0, 1, 3, 2), do_g)                              # o_g = m v
+        dm = matmul(do_g, v.transpose(0, 1, 3, 2))                              # o_g = m v
         dp = dm if self.drop is None else self.drop.backward(dm)                # m = drop(p)
         c = xp.einsum("bgts,bgts->bgt", p, dp)[..., None]
         ds = p * (dp - c)                                                       # p = softmax(s), 0 where not seen
-        dqs = xp.matmul(ds, kr)                                                 # s = qs kr^T
-        dkr = xp.matmul(ds.transpose(0, 1, 3, 2), qs)                           # s = qs kr^T
+        dqs = matmul(ds, kr)                                                    # s = qs kr^T
+        dkr = matmul(ds.transpose(0, 1, 3, 2), qs)                              # s = qs kr^T
         dqr = (dqs * (1 / math.sqrt(K))).reshape(B, H, T, K)                    # qs = qr / sqrt(K)
         dk = dkr if self.turn_k is None else self.turn_k.backward(dkr)          # kr = turn(k)
         dq = dqr if self.turn_q is None else self.turn_q.backward(dqr)          # qr = turn(q)

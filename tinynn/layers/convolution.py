@@ -7,7 +7,7 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count
 from tinynn.backend import Array, array_module
-from tinynn.kernels import Kept, fused_kernels
+from tinynn.kernels import Kept, fused_kernels, matmul
 from tinynn.layers import activations
 from tinynn.layers.base import Layer, ShapeError
 from tinynn.layers.windows import (
@@ -120,7 +120,7 @@ class Convolution(Layer):
         for part in parts(len(x), windows.numbers * x.shape[-1]):
             columns = windows.im2col(x[part], self.groups, out=columns)  # (B, ..., C) -> (G, N, K)
             z2 = split(z[part].reshape(-1, self.filters), self.groups)  # (G, N, O/G), a view into z
-            z2 = xp.matmul(columns, W2, out=z2)                    # (G, N, K) (G, K, O/G) -> (G, N, O/G)
+            z2 = matmul(columns, W2, out=z2)                       # (G, N, K) (G, K, O/G) -> (G, N, O/G)
         a = z + self.b if self.use_bias else z
         y = self.activation.forward(a, training)
         self.cache = x                                             # dW needs the input
@@ -144,9 +144,9 @@ class Convolution(Layer):
         for part in parts(len(x), windows.numbers * x.shape[-1]):
             dz2 = split(dz[part].reshape(-1, self.filters), self.groups)  # z2 = a view into z
             columns = windows.im2col(x[part], self.groups, out=columns)  # again: to keep them takes k times x's memory
-            dW2 += xp.matmul(xp.moveaxis(columns, 1, 2), dz2)      # z2 = columns W2
+            dW2 += matmul(xp.moveaxis(columns, 1, 2), dz2)         # z2 = columns W2
             if need_dx:
-                dcolumns = xp.matmul(dz2, xp.moveaxis(W2, 1, 2), out=columns)  # z2 = columns W2; they are done with
+                dcolumns = matmul(dz2, xp.moveaxis(W2, 1, 2), out=columns)     # z2 = columns W2; they are done with
                 dx[part] = windows.col2im(dcolumns, self.groups)   # columns = im2col(x)
         self.dW[...] = join(dW2).reshape(self.W.shape)             # W2 = W in groups
         return dx

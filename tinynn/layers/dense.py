@@ -6,7 +6,8 @@ from typing import Any
 
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count
-from tinynn.backend import Array, array_module
+from tinynn.backend import Array
+from tinynn.kernels import matmul
 from tinynn.layers import activations
 from tinynn.layers.base import Layer
 
@@ -90,9 +91,8 @@ class Dense(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return activation(x W + b)."""
-        xp = array_module(x)
         x2 = x.reshape(-1, x.shape[-1])           # (..., I) -> (N, I): one product, however many axes
-        z2 = xp.matmul(x2, self.W)                # (N, I) (I, O) -> (N, O)
+        z2 = matmul(x2, self.W)                   # (N, I) (I, O) -> (N, O)
         a2 = z2 + self.b if self.use_bias else z2
         a = a2.reshape(*x.shape[:-1], self.units)  # (N, O) -> (..., O)
         y = self.activation.forward(a, training)
@@ -101,7 +101,6 @@ class Dense(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write dW and db, return dx."""
-        xp = array_module(dy)
         x = self.take_cache()
         x2 = x.reshape(-1, x.shape[-1])
         da = self.activation.backward(dy)         # y = activation(a)
@@ -109,9 +108,9 @@ class Dense(Layer):
         if self.use_bias:
             db = da2.sum(axis=0, out=self.db)     # a2 = z2 + b: b reaches every row
         dz2 = da2                                 # a2 = z2 + b
-        dW = xp.matmul(x2.T, dz2, out=self.dW)    # z2 = x2 W
+        dW = matmul(x2.T, dz2, out=self.dW)       # z2 = x2 W
         if not need_dx:
             return None
-        dx2 = xp.matmul(dz2, self.W.T)            # z2 = x2 W
+        dx2 = matmul(dz2, self.W.T)               # z2 = x2 W
         dx = dx2.reshape(x.shape)                 # x2 = x in rows
         return dx

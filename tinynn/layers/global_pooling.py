@@ -9,6 +9,7 @@ import numpy as np
 
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
+from tinynn.kernels import matmul
 from tinynn.layers.base import Layer
 from tinynn.layers.masking import check_mask
 from tinynn.layers.windows import check_axes, check_data_format, check_sizes
@@ -245,21 +246,20 @@ class AdaptiveAveragePooling2D(Layer):
         h, w = self.output_size
         P_h = xp.asarray(averages(H, h), dtype=x.dtype)
         P_w = xp.asarray(averages(W, w), dtype=x.dtype)
-        rows = xp.matmul(P_h, x.reshape(B, H, W * C))         # (h, H) (B, H, W C) -> (B, h, W C)
-        y2 = xp.matmul(P_w, rows.reshape(B * h, W, C))        # (w, W) (B h, W, C) -> (B h, w, C)
+        rows = matmul(P_h, x.reshape(B, H, W * C))            # (h, H) (B, H, W C) -> (B, h, W C)
+        y2 = matmul(P_w, rows.reshape(B * h, W, C))           # (w, W) (B h, W, C) -> (B h, w, C)
         y = y2.reshape(B, h, w, C)
         self.cache = x.shape, P_h, P_w
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
-        xp = array_module(dy)
         shape, P_h, P_w = self.take_cache()
         B, _, W, C = shape
         h, w = self.output_size
         dy2 = dy.reshape(B * h, w, C)
-        drows = xp.matmul(P_w.T, dy2).reshape(B, h, W * C)    # y2 = P_w rows
-        dx = xp.matmul(P_h.T, drows).reshape(shape)           # rows = P_h x
+        drows = matmul(P_w.T, dy2).reshape(B, h, W * C)       # y2 = P_w rows
+        dx = matmul(P_h.T, drows).reshape(shape)              # rows = P_h x
         return dx
 
 

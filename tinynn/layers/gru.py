@@ -6,7 +6,7 @@ from typing import Any
 
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
-from tinynn.kernels import gru
+from tinynn.kernels import gru, matmul
 from tinynn.kernels.steps import join_gates, rows, split_gates
 from tinynn.layers.recurrent import Recurrent, get_step_activation
 
@@ -147,7 +147,7 @@ class GRU(Recurrent):
         y, kept = [], []
         for t in range(len(a)):
             hn = h if n is None else h * n
-            p = xp.matmul(hn, self.U)                     # (B, H) (H, 3 H) -> (B, 3 H)
+            p = matmul(hn, self.U)                        # (B, H) (H, 3 H) -> (B, 3 H)
             k = p + self.b[1] if self.use_bias else p
             a_z, a_r, a_g = split_gates(a[t], 3)          # (B, 3 H) -> 3 of (B, H)
             k_z, k_r, k_g = split_gates(k, 3)
@@ -189,7 +189,7 @@ class GRU(Recurrent):
             da[t] = join_gates(dv_z, dv_r, dv_g)          # v_z = a_z + k_z, v_r = a_r + k_r, v_g = r * k_g + a_g
             dk[t] = join_gates(dv_z, dv_r, dk_g)          # k_z, k_r, k_g = split_gates(k)
             dp = dk[t]                                    # k = p + b'
-            dhn = xp.matmul(dp, self.U.T)                 # p = hn U
+            dhn = matmul(dp, self.U.T)                    # p = hn U
             dh_n = dhn if n is None else dhn * n          # hn = h * n
             dh = dd + dh_n + dh_old                       # h goes into d and hn, and past a masked step
             if t and t % (self.truncate or T) == 0:       # h counts as a constant
@@ -197,7 +197,7 @@ class GRU(Recurrent):
         hn, da, dk = xp.stack([step[0] for step in kept]), xp.stack(da), xp.stack(dk)
         if self.use_bias:
             db = rows(dk).sum(axis=0, out=self.db[1])     # k = p + b'
-        dU = xp.matmul(rows(hn).T, rows(dk), out=self.dU)   # p = hn U, all steps in one product
+        dU = matmul(rows(hn).T, rows(dk), out=self.dU)      # p = hn U, all steps in one product
         return da, [dh]
 
     # reset before: g = act(a_g + (r h) U_h) ----------------------------------------------------------------------
@@ -214,7 +214,7 @@ class GRU(Recurrent):
         y, kept = [], []
         for t in range(len(a)):
             hn = h if n is None else h * n
-            k = xp.matmul(hn, U_zr)                       # (B, H) (H, 2 H) -> (B, 2 H)
+            k = matmul(hn, U_zr)                          # (B, H) (H, 2 H) -> (B, 2 H)
             a_z, a_r, a_g = split_gates(a[t], 3)          # (B, 3 H) -> 3 of (B, H)
             k_z, k_r = split_gates(k, 2)
             v_z = a_z + k_z
@@ -222,7 +222,7 @@ class GRU(Recurrent):
             z = gate(v_z)                                 # how much of the old state stays
             r = gate(v_r)                                 # how much of it the candidate sees
             p = r * hn
-            k_g = xp.matmul(p, U_g)                       # (B, H) (H, H) -> (B, H)
+            k_g = matmul(p, U_g)                          # (B, H) (H, H) -> (B, H)
             v_g = k_g + a_g
             g = act(v_g)                                  # the candidate
             d = h - g
@@ -252,18 +252,18 @@ class GRU(Recurrent):
             dg = dh_new - dd                              # h_new = g + z * d, d = h - g
             dv_g = act_backward(dg, g)                    # g = act(v_g)
             dk_g = dv_g                                   # v_g = k_g + a_g
-            dp = xp.matmul(dk_g, U_g.T)                   # k_g = p U_g
+            dp = matmul(dk_g, U_g.T)                      # k_g = p U_g
             dr = dp * hn                                  # p = r * hn
             dv_r = gate_backward(dr, r)                   # r = gate(v_r)
             dv_z = gate_backward(dz, z)                   # z = gate(v_z)
             da[t] = join_gates(dv_z, dv_r, dv_g)          # v_z = a_z + k_z, v_r = a_r + k_r, v_g = k_g + a_g
             dk = join_gates(dv_z, dv_r)                   # k_z, k_r = split_gates(k)
-            dhn = xp.matmul(dk, U_zr.T) + dp * r          # k = hn U_zr, p = r * hn
+            dhn = matmul(dk, U_zr.T) + dp * r             # k = hn U_zr, p = r * hn
             dh_n = dhn if n is None else dhn * n          # hn = h * n
             dh = dd + dh_n + dh_old                       # h goes into d and hn, and past a masked step
             if t and t % (self.truncate or T) == 0:       # h counts as a constant
                 dh = xp.zeros_like(dh)
         hn, p, da = xp.stack([step[0] for step in kept]), xp.stack([step[1] for step in kept]), xp.stack(da)
-        self.dU[:, : 2 * H] = xp.matmul(rows(hn).T, rows(da)[:, : 2 * H])   # k = hn U_zr, all steps in one product
-        self.dU[:, 2 * H :] = xp.matmul(rows(p).T, rows(da)[:, 2 * H :])    # k_g = p U_g
+        self.dU[:, : 2 * H] = matmul(rows(hn).T, rows(da)[:, : 2 * H])      # k = hn U_zr, all steps in one product
+        self.dU[:, 2 * H :] = matmul(rows(p).T, rows(da)[:, 2 * H :])       # k_g = p U_g
         return da, [dh]

@@ -9,7 +9,7 @@ import numpy as np
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
 from tinynn.initializers import Initializer
-from tinynn.kernels import lstm
+from tinynn.kernels import lstm, matmul
 from tinynn.kernels.steps import join_gates, rows, split_gates
 from tinynn.layers.recurrent import Recurrent, get_step_activation
 
@@ -138,7 +138,7 @@ class LSTM(Recurrent):
         y, kept = [], []
         for t in range(len(a)):
             hn = h if n is None else h * n
-            k = xp.matmul(hn, self.U)                     # (B, H) (H, 4 H) -> (B, 4 H)
+            k = matmul(hn, self.U)                        # (B, H) (H, 4 H) -> (B, 4 H)
             v = a[t] + k
             v_i, v_f, v_g, v_o = split_gates(v, 4)        # (B, 4 H) -> 4 of (B, H)
             i = gate(v_i)                                 # what is written
@@ -181,7 +181,7 @@ class LSTM(Recurrent):
             dv = join_gates(dv_i, dv_f, dv_g, dv_o)       # v_i, v_f, v_g, v_o = split_gates(v)
             da[t] = dv                                    # v = a[t] + k
             dk = dv                                       # v = a[t] + k
-            dhn = xp.matmul(dk, self.U.T)                 # k = hn U
+            dhn = matmul(dk, self.U.T)                    # k = hn U
             dh_n = dhn if n is None else dhn * n          # hn = h * n
             dc_f = dc_new * f                             # c_new = f * c + i * g
             dh = dh_n + dh_old                            # h goes into hn, and past a masked step
@@ -189,13 +189,8 @@ class LSTM(Recurrent):
             if t and t % (self.truncate or T) == 0:       # h and c count as constants
                 dh, dc = xp.zeros_like(dh), xp.zeros_like(dc)
         hn, da = xp.stack([step[0] for step in kept]), xp.stack(da)
-        dU = xp.matmul(rows(hn).T, rows(da), out=self.dU)   # k = hn U, all steps in one product
+        dU = matmul(rows(hn).T, rows(da), out=self.dU)      # k = hn U, all steps in one product
         return da, [dh, dc]
-
-    def products(self, x: Array, a: Array) -> Any:
-        """Return the fused kernels if all of the layer may run in them: OpenBLAS's threads would spin beside theirs."""
-        kernels = lstm.step_kernels(a, self.U, self.recurrent_activation, self.activation) if self.is_fast() else None
-        return super().products(x, a) if kernels is None or x.dtype != a.dtype or self.W.dtype != a.dtype else kernels
 
     def run_fast(self, a: Array, n: Array | None, mask: Array | None, start: Any) -> tuple[Array, list[Array], Any]:
         """Do what run does, in place."""

@@ -17,7 +17,7 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number, find
 from tinynn.backend import Array, array_module
-from tinynn.kernels import simple_rnn, steps
+from tinynn.kernels import matmul, simple_rnn
 from tinynn.kernels.steps import STEP_ACTIVATIONS, StepActivation, rows
 from tinynn.layers.base import Layer, ShapeError, show_shape
 from tinynn.layers.masking import check_mask
@@ -173,7 +173,7 @@ class Recurrent(Layer):
         xt = self.by_time(x)                              # (B, T, F) -> (T, B, F)
         xm = xt if m is None else xt * m
         a = xp.empty((T, B, self.gates * self.units), dtype=xp.result_type(x, *self.weights()))
-        self.products(xm, a).rows_product(rows(xm), self.W, rows(a))   # a = xm W, all steps in one product
+        matmul(rows(xm), self.W, out=rows(a))             # a = xm W, all steps in one product
         if self.use_bias:
             a += self.b.reshape(-1, a.shape[2])[0]        # of GRU's two rows, the one that goes with x
         start = self.check_states(initial_state, a)
@@ -214,11 +214,10 @@ class Recurrent(Layer):
         self.dinitial_state = dstart if given else None
         if self.use_bias:
             db = rows(da).sum(axis=0, out=self.db.reshape(-1, da.shape[2])[0])   # a += b: b reaches every step
-        products = self.products(xm, da)                  # of all steps at once: dW = xm^T da, dxm = da W^T
-        dW = products.columns_product(rows(xm), rows(da), self.dW)   # a = xm W
+        dW = matmul(rows(xm).T, rows(da), out=self.dW)    # a = xm W, all steps in one product
         if not need_dx:
             return None
-        dxm = products.rows_product(rows(da), self.W.T).reshape(xm.shape)   # a = xm W
+        dxm = matmul(rows(da), self.W.T).reshape(xm.shape)   # a = xm W
         dxt = dxm if m is None else dxm * m               # xm = xt m
         dx = self.by_batch(dxt[::-1] if self.go_backwards else dxt)   # xt = x by time
         return dx
@@ -248,10 +247,6 @@ class Recurrent(Layer):
     ) -> tuple[Array, list[Array]]:
         """Do what run_backward does, in place."""
         return self.run_backward(dy, dlast, n, mask, kept)
-
-    def products(self, x: Array, a: Array) -> Any:
-        """Return the module whose `rows_product` and `columns_product` multiply the rows of all steps."""
-        return steps
 
     def is_fast(self) -> bool:
         """Whether the kernel runs: not if `plain`, nor for a subclass that writes the plain lines anew."""
@@ -422,7 +417,7 @@ class SimpleRNN(Recurrent):
         y, kept = [], []
         for t in range(len(a)):
             hn = h if n is None else h * n
-            k = xp.matmul(hn, self.U)                     # (B, H) (H, H) -> (B, H)
+            k = matmul(hn, self.U)                        # (B, H) (H, H) -> (B, H)
             v = a[t] + k
             h_new = act(v)
             kept.append((hn, h_new))
@@ -446,13 +441,13 @@ class SimpleRNN(Recurrent):
             dv = act_backward(dh_new, h_new)              # h_new = act(v)
             da[t] = dv                                    # v = a[t] + k
             dk = dv                                       # v = a[t] + k
-            dhn = xp.matmul(dk, self.U.T)                 # k = hn U
+            dhn = matmul(dk, self.U.T)                    # k = hn U
             dh_n = dhn if n is None else dhn * n          # hn = h * n
             dh = dh_n + dh_old                            # h goes into hn, and past a masked step
             if t and t % (self.truncate or T) == 0:       # h counts as a constant
                 dh = xp.zeros_like(dh)
         hn, da = xp.stack([hn for hn, _ in kept]), xp.stack(da)
-        dU = xp.matmul(rows(hn).T, rows(da), out=self.dU)   # k = hn U, all steps in one product
+        dU = matmul(rows(hn).T, rows(da), out=self.dU)      # k = hn U, all steps in one product
         return da, [dh]
 
     def run_fast(self, a: Array, n: Array | None, mask: Array | None, start: Any) -> tuple[Array, list[Array], Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count
 from tinynn.backend import Array, array_module
-from tinynn.kernels import Kept, fused_kernels
+from tinynn.kernels import Kept, fused_kernels, matmul
 from tinynn.layers import activations
 from tinynn.layers.base import Layer, ShapeError, show_shape
 from tinynn.layers.windows import (
@@ -128,7 +128,7 @@ class TransposedConvolution(Layer):
         z = xp.empty((len(x), *windows.sizes, self.filters), dtype=xp.result_type(x, self.W))
         for part in parts(len(x), windows.numbers * self.filters):
             x2 = x[part].reshape(-1, x.shape[-1])                  # (B, ..., C) -> (N, C)
-            columns = xp.matmul(x2, W2.T)                          # (N, C) (C, K) -> (N, K)
+            columns = matmul(x2, W2.T)                             # (N, C) (C, K) -> (N, K)
             z[part] = windows.col2im(columns[None])                # (N, K) -> (B, ..., O)
         a = z + self.b if self.use_bias else z
         y = self.activation.forward(a, training)
@@ -153,9 +153,9 @@ class TransposedConvolution(Layer):
         for part in parts(len(x), windows.numbers * self.filters):
             x2 = x[part].reshape(-1, x.shape[-1])
             dcolumns = windows.im2col(dz[part], out=dcolumns)      # z = col2im(columns)
-            dW2 += xp.matmul(dcolumns[0].T, x2)                    # columns = x2 W2^T
+            dW2 += matmul(dcolumns[0].T, x2)                       # columns = x2 W2^T
             if need_dx:
-                dx2 = xp.matmul(dcolumns[0], W2)                      # columns = x2 W2^T
+                dx2 = matmul(dcolumns[0], W2)                         # columns = x2 W2^T
                 dx[part] = dx2.reshape(x[part].shape)              # x2 = x in rows
         self.dW[...] = dW2.reshape(self.W.shape)                   # W2 = W in rows
         return dx

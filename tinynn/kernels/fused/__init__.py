@@ -45,7 +45,7 @@ from tinynn.kernels.fused.normalization import (
     rows_forward,
 )
 from tinynn.kernels.fused.optimizers import adam
-from tinynn.kernels.fused.products import columns_product, factor, product, rows_product
+from tinynn.kernels.fused.products import factor, matmul, product
 from tinynn.kernels.fused.shares import in_shares
 from tinynn.kernels.fused.softmax import (
     log_softmax,
@@ -61,7 +61,6 @@ __all__ = [
     "categorical_crossentropy",
     "columns_backward",
     "columns_forward",
-    "columns_product",
     "columns_sums",
     "convolution",
     "convolution_input",
@@ -93,13 +92,13 @@ __all__ = [
     "lstm_step",
     "lstm_step_backward",
     "masked_softmax",
+    "matmul",
     "moments",
     "product",
     "relu",
     "relu_backward",
     "rows_backward",
     "rows_forward",
-    "rows_product",
     "sigmoid",
     "sigmoid_backward",
     "silu",

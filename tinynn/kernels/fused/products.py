@@ -1,21 +1,105 @@
-"""Products of matrices in tiles, the large ones in shares; see tiles.py and shares.py.
+"""Products of matrices in tiles, the large ones in shares; see tiles.py, panels.py and shares.py.
 
-In a matrix (N, K) laid out flat row n begins at n K: these are the tables of a convolution (see convolution.py) whose
-windows are rows.
+A product (M, K) (K, O) is taken panel by panel of the right matrix, and each panel tile by tile of the left one. Only
+when all of K is added up is a number's sum whole: it is the same whichever rows, columns or threads stand beside it.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.shares import in_shares
-from tinynn.kernels.fused.tiles import ROWS, empty_sums, fill, in_tiles, multiply, multiply_rows, out_of_tiles
+from tinynn.kernels.fused.compiler import loop
+from tinynn.kernels.fused.panels import copy, transpose
+from tinynn.kernels.fused.shares import PRODUCTS, in_shares
+from tinynn.kernels.fused.tiles import BYTES, ROWS, fill, in_tiles, multiply, narrow_tile, wide_tile, width
 
-LARGE = 2**20  # products: with fewer NumPy is faster, it makes no tables
+DEPTH = 1024  # of K at once: a panel stays in the second cache of a processor
+HEIGHT = 512  # of M at once: these rows stay in the cache that all processors share
+
+
+@loop
+def _matmul(
+    a: Any, a_row: Any, a_column: Any, b: Any, b_row: Any, b_column: Any, out: Any, K: Any, wide: Any,
+    m0: Any, m1: Any, c0: Any, c1: Any,
+) -> None:  # fmt: skip
+    """Write the rows from m0 to m1 and the columns from c0 to c1 of a b into `out` (M, O).
+
+    a and b are flat, their rows so far apart as a_row and b_row say, their columns as a_column and b_column.
+    """
+    size, flat = out.shape[1], out.reshape(-1)
+    height, depth = min(HEIGHT, m1 - m0), min(DEPTH, K)
+    panel = np.zeros((depth, wide), out.dtype)  # its columns that are not there must not be slow numbers
+    rows = np.empty((height, depth) if a_column != 1 else (0, 0), out.dtype)
+    sums, nothing = np.empty(ROWS * wide, out.dtype), np.zeros(ROWS * wide, out.dtype)
+    steps, starts = np.arange(depth), np.empty(ROWS, np.int64)
+    for k in range(0, K, depth):
+        step = steps[: K - k]
+        for m in range(m0, m1, height):
+            end = min(m + height, m1)
+            left, at, stride = a, m * a_row + k, a_row
+            if a_column != 1:
+                left, at, stride = rows.reshape(-1), 0, depth
+                transpose(a, k * a_column + m, a_column, left, stride, end - m, len(step))
+            for c in range(c0, c1, wide):
+                columns = min(wide, c1 - c)
+                if b_column == 1:
+                    copy(b, k * b_row + c, b_row, panel.reshape(-1), wide, len(step), columns)
+                else:
+                    transpose(b, c * b_column + k, b_column, panel.reshape(-1), wide, len(step), columns)
+                for first in range(m, end, ROWS):
+                    count = min(ROWS, end - first)
+                    for q in range(ROWS):
+                        starts[q] = at + min(first - m + q, end - m - 1) * stride
+                    whole = count == ROWS and columns == wide and k == 0
+                    into, into_stride = (flat[first * size + c :], size) if whole else (sums, wide)
+                    if wide * out.itemsize > BYTES:
+                        wide_tile(left, starts, step, panel[: len(step)], nothing, into, into_stride)
+                    else:
+                        narrow_tile(left, starts, step, panel[: len(step)], nothing, into, into_stride)
+                    if not whole:
+                        for q in range(count):
+                            for o in range(columns):
+                                before = out[first + q, c + o] if k > 0 else nothing[0]
+                                out[first + q, c + o] = before + sums[q * wide + o]
+
+
+def matmul(a: Array, b: Array, out: Array | None = None) -> Array | None:
+    """Return a b, written into `out`: (M, K) (K, O) -> (M, O).
+
+    None where NumPy has to do it: other types, shapes that do not fit, or matrices with gaps between their numbers.
+    """
+    (M, K), size, dtype = a.shape, b.shape[1], a.dtype
+    if out is None:
+        out = np.empty((M, size), dtype=dtype)
+    if dtype.char not in "fd" or b.dtype != dtype or out.dtype != dtype:
+        return None
+    left, right = in_a_row(a), in_a_row(b)
+    if len(b) != K or out.shape != (M, size) or not out.flags.c_contiguous or left is None or right is None:
+        return None
+    wide = width(size, dtype)
+    columns = size >= M  # are shared out, else rows: whole panels or tiles of them
+    unit, whole = (wide, size) if columns else (ROWS, M)
+    if M * K * size < 2 * PRODUCTS:
+        _matmul(*left, *right, out, K, wide, 0, M, 0, size)
+        return out
+
+    def work(share: slice) -> None:
+        first, end = share.start * unit, min(share.stop * unit, whole)
+        part = (0, M, first, end) if columns else (first, end, 0, size)
+        _matmul(*left, *right, out, K, wide, *part)
+
+    in_shares(work, -(-whole // unit), M * K * size, one_each=True)
+    return out
+
+
+def in_a_row(x: Array) -> tuple[Array, int, int] | None:
+    """Return a matrix's numbers as they lie in memory, and how far apart rows and columns are; None with gaps."""
+    if x.flags.c_contiguous:
+        return x.reshape(-1), x.shape[1], 1
+    return (x.T.reshape(-1), 1, x.shape[0]) if x.flags.f_contiguous else None
 
 
 class Factor(NamedTuple):
@@ -38,38 +122,3 @@ def factor(W: Array, N: int) -> Factor:
 def product(x: Array, W: Factor, out: Array) -> None:
     """Write x W into `out`, both contiguous."""
     multiply(x.reshape(1, -1), W.start, W.offset, W.tiles, W.nothing, out[None])
-
-
-def rows_product(x: Array, W: Array, out: Array | None = None) -> Array:
-    """Return x W, written into `out`: (N, K) (K, O) -> (N, O). All are of one type, x and `out` contiguous."""
-    if out is None:
-        out = np.empty((len(x), W.shape[1]), dtype=x.dtype)
-    products = x.size * W.shape[1]
-    if products < LARGE:
-        return np.matmul(x, W, out=out)
-    W_factor = factor(W, 1)
-
-    def work(share: slice) -> None:
-        start = fill(np.arange(len(x[share])) * len(W))
-        product(x[share], W_factor._replace(start=start), out[share])
-
-    in_shares(work, len(x), products)
-    return out
-
-
-def columns_product(x: Array, dz: Array, out: Array) -> Array:
-    """Return x^T dz, written into `out`: (N, K) (N, O) -> (K, O). All are of one type, x and dz contiguous."""
-    K, size = out.shape
-    if x.size * size < LARGE:
-        return np.matmul(x.T, dz, out=out)
-    offset = fill(np.arange(K))[None]
-
-    def work(share: slice) -> Any:
-        dW = empty_sums(1, offset.shape[1], size, out.dtype)
-        rows = x[share]
-        multiply_rows(rows.reshape(1, -1), np.arange(len(rows)) * K, offset, dz[share].reshape(1, -1, 1, size), dW)
-        return dW
-
-    dW = functools.reduce(np.add, in_shares(work, len(x), x.size * size))
-    out[...] = out_of_tiles(dW, K, size)[:, 0]
-    return out
