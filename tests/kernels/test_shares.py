@@ -25,17 +25,25 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Let so many threads share every batch, three of them at first."""
-    shares, compiler = (importlib.import_module(f"tinynn.kernels.fused.{name}") for name in ("shares", "compiler"))
-    monkeypatch.setattr(shares, "threads", lambda: 3)
+    shares, elementwise, optimizers, products, team = (
+        importlib.import_module(f"tinynn.kernels.fused.{name}")
+        for name in ("shares", "elementwise", "optimizers", "products", "team")
+    )
     monkeypatch.setattr(shares, "PRODUCTS", 1)
-    monkeypatch.setattr(compiler, "LARGE", 1)
+    monkeypatch.setattr(elementwise, "LARGE", 1)
+    monkeypatch.setattr(optimizers, "LARGE", 1)
+    monkeypatch.setattr(products, "SHARED", 1)
     monkeypatch.setattr(kernels, "LARGE", 1)
-    shares.jobs.cache_clear()
-    queue = shares.jobs()
-    yield lambda count: monkeypatch.setattr(shares, "threads", lambda: count)
-    for _ in range(2):
-        queue.put(None)
-    shares.jobs.cache_clear()
+
+    def use(count: int) -> None:
+        team.team().end()
+        monkeypatch.setattr(team, "threads", lambda: count)
+        team.team.cache_clear()
+
+    use(3)
+    yield use
+    team.team().end()
+    team.team.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -157,8 +165,8 @@ def test_an_error_in_a_share_reaches_who_asked() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_process_has_threads_of_its_own() -> None:
-    code = "import numpy, tinynn.kernels.fused.shares as s, os, threading\n"
-    code += "s.threads = lambda: 2; s.PRODUCTS, s.SHARES = 1, 2\n"
+    code = "import numpy, tinynn.kernels.fused.shares as s, tinynn.kernels.fused.team as t, os, threading\n"
+    code += "t.threads = lambda: 2; s.PRODUCTS, s.SHARES = 1, 2\n"
     code += "both = threading.Barrier(2, timeout=20)\n"
     code += "work = lambda share: (both.wait(), share.start)[1]\n"  # passes if two threads are at it at once
     code += "assert s.in_shares(work, 4, 9) == [0, 2]\n"

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.compiler import each, exp, expm1, flat, in_type, loop
+from tinynn.kernels.fused.compiler import exp, expm1, loop
+from tinynn.kernels.fused.elementwise import each, flat, in_type
 
 ROOT_2_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715

@@ -1,4 +1,4 @@
-"""How numba compiles the loops, and what they share: flat arrays in, a new array out; the exponential function.
+"""How numba compiles the loops, and what they share: the exponential function.
 
 What is compiled is kept in ``__pycache__`` (or where NUMBA_CACHE_DIR says). numba looks at the age of a loop's own file
 only: who changes a function here, which loops in other files take in, removes ``tinynn/kernels/fused/__pycache__``.
@@ -6,20 +6,13 @@ only: who changes a function here, which loops in other files take in, removes `
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
-from numba.extending import overload
-
-from tinynn.backend import Array
-from tinynn.kernels.fused.shares import in_shares
-
-LARGE = 2**20  # numbers: with fewer an elementwise loop is over before another thread is awake
-NUMBER = 2**6  # products: about as long takes a number of an elementwise loop
+from numba.extending import intrinsic, overload
 
 
 def compiled(function: Callable[..., Any], *flags: str) -> Any:
@@ -48,39 +41,9 @@ def sums(function: Callable[..., Any]) -> Any:
     return compiled(function, "reassoc")
 
 
-def flat(x: Array) -> Array:
-    """Return x as one contiguous row of numbers: a view if it is contiguous, else a copy."""
-    return x.ravel()
-
-
-def each(kernel: Any, *arrays: Array, constants: tuple[Any, ...] = ()) -> Array:
-    """Return a new array of the first one's shape that `kernel` fills number by number from all of them, flat."""
-    y = np.empty(arrays[0].shape, dtype=np.result_type(*arrays))
-    *numbers, into = *map(flat, arrays), y.reshape(-1)
-    if y.size < LARGE:
-        kernel(*numbers, *constants, into)
-    else:
-        work = functools.partial(each_share, kernel, numbers, constants, into)
-        in_shares(work, y.size, y.size * NUMBER)
-    return y
-
-
-def each_share(kernel: Any, arrays: list[Array], constants: tuple[Any, ...], y: Array, share: slice) -> None:
-    """Fill a share of y."""
-    kernel(*(x[share] for x in arrays), *constants, y[share])
-
-
-def rows(kernel: Any, *arrays: Array) -> Array:
-    """Return a new array of the first one's shape that `kernel` fills row by row, along the last axis."""
-    y = np.empty(arrays[0].shape, dtype=np.result_type(*arrays))
-    columns = y.shape[-1]
-    kernel(*(flat(x).reshape(-1, columns) for x in arrays), y.reshape(-1, columns))
-    return y
-
-
-def in_type(numbers: tuple[float, ...], x: Array) -> tuple[Any, ...]:
-    """Return numbers in the type of x."""
-    return tuple(map(x.dtype.type, numbers))
+def of_llvm(function: Callable[..., Any]) -> Any:
+    """Let compiled loops call what a function writes in the language of LLVM, numba's compiler."""
+    return intrinsic(function)
 
 
 # exp(x) = 2^n exp(r), n the whole number next to x / log(2), |r| <= log(2) / 2. exp(r) is its Taylor series, up to the

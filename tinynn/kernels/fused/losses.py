@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.compiler import exp, flat, loop, sums
+from tinynn.kernels.fused.compiler import exp, loop, sums
+from tinynn.kernels.fused.elementwise import flat
 from tinynn.kernels.fused.softmax import LANES, greatest
 
 

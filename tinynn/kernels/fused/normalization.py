@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.compiler import flat, loop, sums
+from tinynn.kernels.fused.compiler import loop, sums
+from tinynn.kernels.fused.elementwise import flat
 
 BLOCK = 64  # rows whose sums are made before they are added to the others
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+from numba.np.numpy_support import carray
+
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop
+from tinynn.kernels.fused.team import address, piece, pointer, team
+
+LARGE = 2**18  # numbers: with fewer it is over before another thread has begun
 
 
 @loop
@@ -19,6 +25,29 @@ def _adam(w: Any, dw: Any, M: Any, V: Any, beta_1: Any, beta_2: Any, epsilon: An
         w[i] -= rate * M[i] / (math.sqrt(V[i]) + epsilon)
 
 
+def piece_of_adam(dtype: Any) -> int:
+    """Return the address of what a thread does of a step."""
+
+    def part(number: Any, arguments: Any) -> None:
+        n = carray(pointer(arguments), 7, np.int64)
+        size, pieces = n[5], n[6]
+        share = slice(size * number // pieces, size * (number + 1) // pieces)
+        w, dw = carray(pointer(n[0]), size, dtype), carray(pointer(n[1]), size, dtype)
+        M, V = carray(pointer(n[2]), size, dtype), carray(pointer(n[3]), size, dtype)
+        settings = carray(pointer(n[4]), 4, np.float64)
+        _adam(w[share], dw[share], M[share], V[share], settings[0], settings[1], settings[2], settings[3])
+
+    return piece(part)
+
+
+PIECES = {"f": piece_of_adam(np.float32), "d": piece_of_adam(np.float64)}
+
+
 def adam(w: Array, dw: Array, M: Array, V: Array, beta_1: float, beta_2: float, epsilon: float, rate: float) -> None:
     """Change w, M and V, flat vectors."""
-    _adam(w, dw, M, V, beta_1, beta_2, epsilon, rate)
+    if w.size < LARGE or team().size == 1:
+        _adam(w, dw, M, V, beta_1, beta_2, epsilon, rate)
+    else:
+        settings = np.array([beta_1, beta_2, epsilon, rate])
+        arguments = np.array([*map(address, (w, dw, M, V, settings)), w.size, team().size])
+        team().share_out(PIECES[w.dtype.char], arguments, team().size)

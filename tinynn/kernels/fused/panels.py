@@ -12,15 +12,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from tinynn.kernels.fused.compiler import loop
+from tinynn.kernels.fused.compiler import loop, of_llvm
 from tinynn.kernels.fused.tiles import BYTES
-
-
-def of_llvm(function: Any) -> Any:
-    """Let compiled loops call what a function writes in LLVM's language."""
-    return intrinsic(function)
 
 
 def kind_of(context: Any, array_type: Any) -> tuple[int, int, Any]:
@@ -91,13 +85,19 @@ def transpose_square(typing: Any, source: Any, at: Any, stride: Any, into: Any, 
 
 @loop
 def copy(source: Any, at: Any, stride: Any, into: Any, into_stride: Any, rows: Any, columns: Any) -> None:
-    """Write into[i into_stride + j] = source[at + i stride + j], all flat, for so many rows i and columns j."""
+    """Write into[i into_stride + j] = source[at + i stride + j], all flat, for so many rows i and columns j.
+
+    Up to the next whole register anything may be written beyond the columns, where `into` must have room.
+    """
     lanes = BYTES // into.itemsize
-    whole = columns // lanes
+    count = (columns + lanes - 1) // lanes
     for i in range(rows):
-        copy_row(source, at + i * stride, into, i * into_stride, whole)
-        for j in range(whole * lanes, columns):
-            into[i * into_stride + j] = source[at + i * stride + j]
+        first = at + i * stride
+        if first + count * lanes <= source.size:
+            copy_row(source, first, into, i * into_stride, count)
+        else:
+            for j in range(columns):
+                into[i * into_stride + j] = source[first + j]
 
 
 @loop

@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba.np.numpy_support import carray
 
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop
 from tinynn.kernels.fused.panels import copy, transpose
-from tinynn.kernels.fused.shares import PRODUCTS, in_shares
+from tinynn.kernels.fused.team import address, piece, pointer, team
 from tinynn.kernels.fused.tiles import BYTES, ROWS, fill, in_tiles, multiply, narrow_tile, wide_tile, width
 
 DEPTH = 1024  # of K at once: a panel stays in the second cache of a processor
+SHARED = 2**21  # numbers multiplied in a product from which on the team takes part: some 15 microseconds
 HEIGHT = 512  # of M at once: these rows stay in the cache that all processors share
 
 
@@ -53,17 +55,42 @@ def _matmul(
                     count = min(ROWS, end - first)
                     for q in range(ROWS):
                         starts[q] = at + min(first - m + q, end - m - 1) * stride
-                    whole = count == ROWS and columns == wide and k == 0
+                    whole = count == ROWS and columns == wide
+                    before = nothing
+                    if whole and k > 0:
+                        before = sums
+                        copy(flat, first * size + c, size, sums, wide, ROWS, wide)
                     into, into_stride = (flat[first * size + c :], size) if whole else (sums, wide)
                     if wide * out.itemsize > BYTES:
-                        wide_tile(left, starts, step, panel[: len(step)], nothing, into, into_stride)
+                        wide_tile(left, starts, step, panel[: len(step)], before, into, into_stride)
                     else:
-                        narrow_tile(left, starts, step, panel[: len(step)], nothing, into, into_stride)
+                        narrow_tile(left, starts, step, panel[: len(step)], before, into, into_stride)
                     if not whole:
                         for q in range(count):
                             for o in range(columns):
-                                before = out[first + q, c + o] if k > 0 else nothing[0]
-                                out[first + q, c + o] = before + sums[q * wide + o]
+                                number = out[first + q, c + o] if k > 0 else nothing[0]
+                                out[first + q, c + o] = number + sums[q * wide + o]
+
+
+def piece_of_matmul(dtype: Any) -> int:
+    """Return the address of what a thread does of a product: some of the rows, or some of the columns."""
+
+    def part(number: Any, arguments: Any) -> None:
+        n = carray(pointer(arguments), 13, np.int64)
+        M, K, size, wide, columns, count = n[7], n[8], n[9], n[10], n[11], n[12]
+        a, b = carray(pointer(n[0]), M * K, dtype), carray(pointer(n[3]), K * size, dtype)
+        out = carray(pointer(n[6]), (M, size), dtype)
+        m0, m1, c0, c1 = 0, M, 0, size
+        if columns:
+            c0, c1 = number * count, min((number + 1) * count, size)
+        else:
+            m0, m1 = number * count, min((number + 1) * count, M)
+        _matmul(a, n[1], n[2], b, n[4], n[5], out, K, wide, m0, m1, c0, c1)
+
+    return piece(part)
+
+
+PIECES = {"f": piece_of_matmul(np.float32), "d": piece_of_matmul(np.float64)}
 
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array | None:
@@ -79,19 +106,21 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array | None:
     left, right = in_a_row(a), in_a_row(b)
     if len(b) != K or out.shape != (M, size) or not out.flags.c_contiguous or left is None or right is None:
         return None
+    if left[2] != 1 and (M + K) * size < M * K:  # less to transpose in (b^T a^T)^T
+        turned = np.empty((size, M), dtype=dtype)
+        matmul(b.T, a.T, turned)
+        transpose(turned.reshape(-1), 0, M, out.reshape(-1), size, M, size)
+        return out
     wide = width(size, dtype)
     columns = size >= M  # are shared out, else rows: whole panels or tiles of them
     unit, whole = (wide, size) if columns else (ROWS, M)
-    if M * K * size < 2 * PRODUCTS:
+    if M * K * size < SHARED or team().size == 1:
         _matmul(*left, *right, out, K, wide, 0, M, 0, size)
         return out
-
-    def work(share: slice) -> None:
-        first, end = share.start * unit, min(share.stop * unit, whole)
-        part = (0, M, first, end) if columns else (first, end, 0, size)
-        _matmul(*left, *right, out, K, wide, *part)
-
-    in_shares(work, -(-whole // unit), M * K * size, one_each=True)
+    per_piece = -(-whole // (unit * team().size)) * unit
+    pieces = -(-whole // per_piece)
+    matrices = (address(left[0]), *left[1:], address(right[0]), *right[1:], address(out))
+    team().share_out(PIECES[dtype.char], np.array([*matrices, M, K, size, wide, columns, per_piece]), pieces)
     return out
 
 

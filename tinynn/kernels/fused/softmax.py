@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.compiler import exp, loop, rows, sums
+from tinynn.kernels.fused.compiler import exp, loop, sums
+from tinynn.kernels.fused.elementwise import rows
 
 LANES = 16  # numbers side by side: as many as a register of the widest processors holds
 
