@@ -7,6 +7,7 @@ from typing import Any
 
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
+from tinynn.kernels import Kept, fused_kernels
 from tinynn.layers.base import Layer
 from tinynn.layers.windows import (
     Windows,
@@ -63,6 +64,8 @@ class MaxPooling(Pooling):
              the first gets all, as in Keras. What padding adds is -inf, which is never the maximum.
     """
 
+    has_fused = True  # backward alone: the few maxima of forward are as fast in NumPy
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the maximum of every window."""
         xp = array_module(x)
@@ -71,11 +74,13 @@ class MaxPooling(Pooling):
         y, *others = windows.views(x_padded)      # what all windows see at the first offset, at the others
         for seen in others:
             y = xp.maximum(y, seen)
-        self.cache = x, y
+        self.cache = Kept([x_padded, y, windows]) if self.fused(x) else (x, y)
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         xp = array_module(dy)
         x, y = self.take_cache()
         if not need_dx:
@@ -90,6 +95,13 @@ class MaxPooling(Pooling):
             dseen += dy * here                    # y = max(y, seen); dseen is a view into dx_padded
         dx = windows.crop(dx_padded)              # x_padded = x in its padding
         return dx
+
+    def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
+        """Do what backward does, in one pass over x."""
+        x_padded, y, windows = self.take_cache()
+        if not need_dx:
+            return None
+        return windows.crop(fused_kernels().max_pooling_backward(dy, x_padded, y, windows))
 
 
 class MaxPooling1D(MaxPooling):

@@ -14,6 +14,7 @@ import numpy as np
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import exp, expm1, loop
 from tinynn.kernels.fused.elementwise import each, flat, in_type
+from tinynn.kernels.fused.memory import empty
 
 ROOT_2_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
@@ -365,14 +366,14 @@ def hard_tanh_backward(dy: Array, x: Array) -> Array:
 
 def glu(x: Array) -> Array:
     """Return a sigmoid(b), a and b the halves of x along its last axis."""
-    y = np.empty((*x.shape[:-1], x.shape[-1] // 2), dtype=x.dtype)
+    y = empty((*x.shape[:-1], x.shape[-1] // 2), dtype=x.dtype)
     _glu(flat(x).reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]))
     return y
 
 
 def glu_backward(dy: Array, x: Array) -> Array:
     """Return dx."""
-    dx = np.empty(x.shape, dtype=np.result_type(dy, x))
+    dx = empty(x.shape, dtype=np.result_type(dy, x))
     columns = x.shape[-1]
     _glu_backward(flat(dy).reshape(-1, columns // 2), flat(x).reshape(-1, columns), dx.reshape(-1, columns))
     return dx

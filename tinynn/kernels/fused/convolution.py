@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynn.backend import Array
+from tinynn.kernels.fused.memory import empty
 from tinynn.kernels.fused.shares import in_shares
 from tinynn.kernels.fused.tiles import ROWS, empty_sums, fill, in_tiles, multiply, multiply_rows, out_of_tiles
 
@@ -108,7 +109,7 @@ def convolution(x: Array, W: Array, b: Array | None, windows: Any, G: int) -> Ar
     W_tiles = in_tiles(W.astype(dtype, copy=False).reshape(-1, G, filters // G).swapaxes(0, 1))
     bias = np.zeros(filters, dtype=dtype) if b is None else b.astype(dtype, copy=False)
     bias_tiles = in_tiles(bias.reshape(G, 1, -1)).repeat(ROWS, axis=2).reshape(*W_tiles.shape[:2], -1)
-    z = np.empty((len(x), *windows.count, filters), dtype=dtype)
+    z = empty((len(x), *windows.count, filters), dtype=dtype)
 
     def work(share: slice) -> None:
         for part, seen in padded_parts(x[share], windows.padding, dtype):
@@ -196,7 +197,8 @@ def convolution_input(dz: Array, W: Array, windows: Any, G: int) -> Array:
     """Return dx (B, ..., C)."""
     dtype, filters, size = np.result_type(dz, W), W.shape[-1], W.shape[-2]
     check_shape(dz, (len(dz), *windows.count, filters))
-    dx = np.zeros((len(dz), *windows.sizes, G * size), dtype=dtype)
+    dx = empty((len(dz), *windows.sizes, G * size), dtype=dtype)
+    dx[...] = 0  # between windows that lie apart nobody writes
     W_groups = W.astype(dtype, copy=False).reshape(*W.shape[:-1], G, -1)
     W_groups = np.moveaxis(W_groups, (-2, -3), (0, -1))  # (*k, C/G, G, O/G) -> (G, *k, O/G, C/G)
     if dx.shape[-1] == 1:  # tiles would be empty but for one column; in im2col's way NumPy walks along the windows

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop
+from tinynn.kernels.fused.memory import empty
 
 
 @loop
@@ -80,7 +81,7 @@ def depthwise(x: Array, W: Array, bias: Array | None, windows: Any) -> Array:
     """Return the convolution of every channel of the padded `x`, and `bias`: (B, H, W, C) to (B, rows, columns, C)."""
     C = x.shape[-1]
     dtype = np.result_type(x, W)
-    z = np.empty((len(x), *windows.count, C), dtype=dtype)
+    z = empty((len(x), *windows.count, C), dtype=dtype)
     columns = windows.count[1]
     weights = np.tile(W[..., 0].astype(dtype), (1, 1, columns))
     biases = np.zeros(columns * C, dtype=dtype) if bias is None else np.tile(bias, columns)

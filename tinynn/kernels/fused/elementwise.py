@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array
+from tinynn.kernels.fused.memory import empty
 from tinynn.kernels.fused.shares import in_shares
 
 LARGE = 2**20  # numbers: with fewer an elementwise loop is over before another thread is awake
@@ -21,7 +22,7 @@ def flat(x: Array) -> Array:
 
 def each(kernel: Any, *arrays: Array, constants: tuple[Any, ...] = ()) -> Array:
     """Return a new array of the first one's shape that `kernel` fills number by number from all of them, flat."""
-    y = np.empty(arrays[0].shape, dtype=np.result_type(*arrays))
+    y = empty(arrays[0].shape, dtype=np.result_type(*arrays))
     *numbers, into = *map(flat, arrays), y.reshape(-1)
     if y.size < LARGE:
         kernel(*numbers, *constants, into)
@@ -38,7 +39,7 @@ def each_share(kernel: Any, arrays: list[Array], constants: tuple[Any, ...], y: 
 
 def rows(kernel: Any, *arrays: Array) -> Array:
     """Return a new array of the first one's shape that `kernel` fills row by row, along the last axis."""
-    y = np.empty(arrays[0].shape, dtype=np.result_type(*arrays))
+    y = empty(arrays[0].shape, dtype=np.result_type(*arrays))
     columns = y.shape[-1]
     kernel(*(flat(x).reshape(-1, columns) for x in arrays), y.reshape(-1, columns))
     return y

@@ -13,6 +13,7 @@ import numpy as np
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import exp, loop, sums
 from tinynn.kernels.fused.elementwise import flat
+from tinynn.kernels.fused.memory import empty
 from tinynn.kernels.fused.softmax import LANES, greatest
 
 
@@ -47,7 +48,7 @@ def _categorical_crossentropy(t: Any, z: Any, v: Any, q: Any) -> None:
 
 def binary_crossentropy(t: Array, z: Array) -> tuple[Array, Array]:
     """Return the values v and the probabilities p = sigmoid(z), for targets t of z's type; the logarithm is NumPy's."""
-    v, p, e = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
+    v, p, e = empty(z.shape, z.dtype), empty(z.shape, z.dtype), empty(z.shape, z.dtype)
     _binary_crossentropy(flat(t), flat(z), v.reshape(-1), p.reshape(-1), e.reshape(-1))
     v += np.log1p(e, out=e)  # e = exp(-|z|)
     return v, p
@@ -55,6 +56,6 @@ def binary_crossentropy(t: Array, z: Array) -> tuple[Array, Array]:
 
 def categorical_crossentropy(t: Array, z: Array) -> tuple[Array, Array]:
     """Return the values v and the probabilities q = softmax(z) along the last axis, for targets t of z's type."""
-    v, q = np.empty(z.shape, z.dtype), np.empty(z.shape, z.dtype)
+    v, q = empty(z.shape, z.dtype), empty(z.shape, z.dtype)
     _categorical_crossentropy(*(array.reshape(-1, z.shape[-1]) for array in (t, z, v, q)))
     return v, q

@@ -18,6 +18,7 @@ import numpy as np
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop, sums
 from tinynn.kernels.fused.elementwise import flat
+from tinynn.kernels.fused.memory import empty
 
 BLOCK = 64  # rows whose sums are made before they are added to the others
 
@@ -152,7 +153,7 @@ def rows_forward(
 ) -> tuple[Array, Array, Array]:
     """Return y = gamma xhat + beta, and mean and inv of every row; the mean is 0 without `centered`."""
     gamma, beta = factors(gamma, beta, x)
-    y = np.empty(x.shape, dtype=np.result_type(x, gamma))
+    y = empty(x.shape, dtype=np.result_type(x, gamma))
     mean, inv = np.empty(len(x), dtype=x.dtype), np.empty(len(x), dtype=x.dtype)
     _rows(as_rows(x), gamma, beta, x.dtype.type(epsilon), centered, mean, inv, y)
     return y, mean, inv
@@ -165,7 +166,7 @@ def rows_backward(
     gamma, _ = factors(gamma, None, x)
     dtype = np.result_type(dy, x, gamma)
     dgamma, dbeta = np.empty(len(gamma), dtype=dtype), np.empty(len(gamma), dtype=dtype)
-    dx = np.empty(x.shape if need_dx else (0, len(gamma)), dtype=dtype)
+    dx = empty(x.shape if need_dx else (0, len(gamma)), dtype=dtype)
     _rows_backward(as_rows(dy), as_rows(x), gamma, mean, inv, centered, dgamma, dbeta, dx)
     return dgamma, dbeta, dx
 
@@ -180,7 +181,7 @@ def moments(x: Array) -> tuple[Array, Array]:
 def columns_forward(x: Array, mean: Array, inv: Array, gamma: Array | None, beta: Array | None) -> Array:
     """Return y = gamma (x - mean) inv + beta."""
     gamma, beta = factors(gamma, beta, x)
-    y = np.empty(x.shape, dtype=np.result_type(x, gamma))
+    y = empty(x.shape, dtype=np.result_type(x, gamma))
     _columns(as_rows(x), mean.astype(x.dtype), (gamma * inv).astype(y.dtype), beta, y)
     return y
 
@@ -197,7 +198,7 @@ def columns_backward(
 ) -> Array:
     """Return dx = inv (gamma dy - m - xhat m_x), given m and m_x, the means of dxhat and of dxhat xhat."""
     gamma, _ = factors(gamma, None, x)
-    dx = np.empty(x.shape, dtype=np.result_type(dy, x, gamma))
+    dx = empty(x.shape, dtype=np.result_type(dy, x, gamma))
     m, m_x = means
     columns = (mean, gamma * inv, -inv * inv * m_x, -inv * m)
     _columns_backward(as_rows(dy), as_rows(x), *(column.astype(dx.dtype) for column in columns), dx)

@@ -13,6 +13,7 @@ from numba.np.numpy_support import carray
 
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop
+from tinynn.kernels.fused.memory import empty
 from tinynn.kernels.fused.panels import copy, transpose
 from tinynn.kernels.fused.team import address, piece, pointer, team
 from tinynn.kernels.fused.tiles import BYTES, ROWS, fill, in_tiles, multiply, narrow_tile, wide_tile, width
@@ -100,7 +101,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array | None:
     """
     (M, K), size, dtype = a.shape, b.shape[1], a.dtype
     if out is None:
-        out = np.empty((M, size), dtype=dtype)
+        out = empty((M, size), dtype=dtype)
     if dtype.char not in "fd" or b.dtype != dtype or out.dtype != dtype:
         return None
     left, right = in_a_row(a), in_a_row(b)

@@ -13,6 +13,7 @@ import numpy as np
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import exp, loop, sums
 from tinynn.kernels.fused.elementwise import rows
+from tinynn.kernels.fused.memory import empty
 
 LANES = 16  # numbers side by side: as many as a register of the widest processors holds
 
@@ -129,7 +130,7 @@ def masked_softmax(x: Array, seen: Array) -> Array:
     seen : array of bool
         Of a shape that broadcasts to that of x. A row of which nothing is seen becomes 0.
     """
-    y = np.empty(x.shape, dtype=x.dtype)
+    y = empty(x.shape, dtype=x.dtype)
     _masked_softmax(np.ascontiguousarray(x), np.broadcast_to(seen, x.shape), y)
     return y
 
