@@ -1,34 +1,66 @@
-"""How numba compiles the loops, and what they share: the exponential function.
-
-What is compiled is kept in ``__pycache__`` (or where NUMBA_CACHE_DIR says). numba looks at the age of a loop's own file
-only: who changes a function here, which loops in other files take in, removes ``tinynn/kernels/fused/__pycache__``.
-"""
+"""How numba compiles the loops, and what they share: the exponential function."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from numba.extending import intrinsic, overload
 
+HERE = Path(__file__).parent
+config: Any = numba.config
+
+
+def cache_folder() -> str:
+    """Return where what is compiled is kept: a folder of its own for each version of the kernels.
+
+    numba looks at the age of a loop's own file alone, but a loop takes in functions of other files. So the folder's
+    name is that of all their contents. It is in ``__pycache__``, or where NUMBA_CACHE_DIR says.
+    """
+    contents = b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py")))
+    name = "kernels_" + hashlib.sha256(contents).hexdigest()[:16]
+    if config.CACHE_DIR:
+        return os.path.join(config.CACHE_DIR, name)
+    if not os.access(HERE, os.W_OK):
+        return os.path.join(os.path.expanduser("~"), ".cache", "tinynn", name)
+    folder = HERE / "__pycache__" / name
+    for other in folder.parent.glob("kernels_*"):
+        if other != folder:  # of an earlier version
+            shutil.rmtree(other, ignore_errors=True)
+    return str(folder)
+
+
+CACHE_FOLDER = cache_folder()
+
+
+def kept(decorate: Callable[..., Any], function: Callable[..., Any], **options: Any) -> Any:
+    """Return what a decorator of numba's makes of a function, kept on disk if there is a folder to write to."""
+    given, config.CACHE_DIR = config.CACHE_DIR, CACHE_FOLDER
+    try:
+        return decorate(cache=True, **options)(function)
+    except RuntimeError:  # no folder to write the cache to
+        return decorate(**options)(function)
+    finally:
+        config.CACHE_DIR = given
+
 
 def compiled(function: Callable[..., Any], *flags: str) -> Any:
-    """Return the function compiled at its first call, for the types of that call, and kept on disk.
+    """Return the function compiled at its first call, for the types of that call.
 
     error_model "numpy": 1 / 0 is inf and no error. "contract" lets a product and a sum be one instruction, which is
     more exact, not less; a loop that adds up along a row needs "reassoc" too, to add up in parts that lie side by side
-    in a register. None of them assumes that there is no NaN or infinity. "nogil" lets other threads run
-    meanwhile (see shares.py). numba's own threads are not used: they wait for work by spinning, and beside OpenBLAS's,
-    which do so too, made an epoch three times as long.
+    in a register. None of them assumes that there is no NaN or infinity. "nogil" lets other threads run meanwhile (see
+    team.py). numba's own threads are not used: they wait for work by spinning, and beside OpenBLAS's, which do so too,
+    made an epoch three times as long.
     """
-    options: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": {"contract", *flags}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to write the cache to
-        return numba.njit(**options)(function)
+    return kept(numba.njit, function, error_model="numpy", nogil=True, fastmath={"contract", *flags})
 
 
 def loop(function: Callable[..., Any]) -> Any:

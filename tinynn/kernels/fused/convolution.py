@@ -27,11 +27,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynn.backend import Array
+from tinynn.kernels.fused.compiler import loop
 from tinynn.kernels.fused.memory import empty
-from tinynn.kernels.fused.shares import in_shares
+from tinynn.kernels.fused.team import array1, array2, array3, array4, array5, packed, piece, team, unpacked
 from tinynn.kernels.fused.tiles import ROWS, empty_sums, fill, in_tiles, multiply, multiply_rows, out_of_tiles
 
-NUMBERS = 2**18  # of x that are worked on together: they stay in a processor's own cache while tile follows tile
+NUMBERS = 2**18  # of columns that are made at a time, so that they stay in a processor's own cache
+PIECES = 8  # of a batch, at most: each has sums of its own for dW
+PRODUCTS = 2**21  # that are worth a piece: some 15 microseconds
 TABLES = 32  # that are kept: to make them takes longer than a small convolution
 
 
@@ -50,12 +53,13 @@ def tables(begins: Sequence[Array], kernel: Sequence[Array], sizes: Sequence[int
     steps = [C * math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
     start = [places * step for places, step in zip(begins, steps, strict=True)]
     offset = [places * step for places, step in zip(kernel, steps, strict=True)]
-    return all_sums(start), np.stack([all_sums([*offset, channels]) for channels in np.arange(C).reshape(G, -1)])
+    of_groups = [fill(all_sums([*offset, channels])) for channels in np.arange(C).reshape(G, -1)]
+    return fill(all_sums(start)), np.stack(of_groups)  # as many as fill rows of tiles
 
 
 def all_sums(places: list[Array]) -> Array:
-    """Return the sums of one place of each axis, the last axis running fastest, as many as fill rows of tiles."""
-    return fill(functools.reduce(np.add.outer, places).reshape(-1))
+    """Return the sums of one place of each axis, the last axis running fastest."""
+    return functools.reduce(np.add.outer, places).reshape(-1)
 
 
 @functools.lru_cache(TABLES)
@@ -71,28 +75,135 @@ def padded_sizes(sizes: Sequence[int], padding: Sequence[tuple[int, int]]) -> li
     return [before + n + after for n, (before, after) in zip(sizes, padding, strict=True)]
 
 
+class Rows(NamedTuple):
+    """Where the rows of samples, along the last axis and its channels, begin in the padded ones laid out flat.
+
+    Attributes
+    ----------
+    places : array of int64
+    length : int
+        Of a row.
+    size : int
+        Of a padded sample; 0 if there is no padding, and so nothing to move.
+    """
+
+    places: Array
+    length: int
+    size: int
+
+
+@functools.lru_cache(TABLES)
+def rows_of(sizes: tuple[int, ...], padding: tuple[tuple[int, int], ...], C: int) -> Rows:
+    """Return where rows go."""
+    if not any(map(sum, padding)):
+        return Rows(np.zeros(0, dtype=np.int64), 0, 0)
+    padded = (*padded_sizes(sizes, padding), C)
+    steps = [math.prod(padded[axis + 1 :]) for axis in range(len(sizes))]
+    *befores, (first, _) = padding
+    places = [(before + np.arange(n)) * step for n, (before, _), step in zip(sizes, befores, steps, strict=False)]
+    return Rows(all_sums([np.array([first * C]), *places]), sizes[-1] * C, math.prod(padded))
+
+
+@loop
+def padded(x: Any, b: Any, places: Any, length: Any, memory: Any) -> Any:
+    """Return sample b (1, S), with zeros around it in `memory` (1, S) if it has places to go to."""
+    if len(places) == 0:
+        return x[b : b + 1]
+    for r in range(len(places)):
+        for i in range(length):
+            memory[0, places[r] + i] = x[b, r * length + i]
+    return memory
+
+
+@loop
+def _convolve(
+    x: Any,
+    places: Any,
+    length: Any,
+    size: Any,
+    start: Any,
+    offset: Any,
+    W: Any,
+    bias: Any,
+    z: Any,
+    first: Any,
+    end: Any,
+) -> None:
+    """Write z = bias + x W in the windows of some samples."""
+    memory = np.zeros((1, size), x.dtype)
+    for b in range(first, end):
+        multiply(padded(x, b, places, length, memory), start, offset, W, bias, z[b : b + 1])
+
+
+@loop
+def _convolve_weights(
+    x: Any, places: Any, length: Any, size: Any, start: Any, offset: Any, dz: Any, dW: Any, first: Any, end: Any
+) -> None:
+    """Add the sums of x dz over the windows of some samples to dW."""
+    memory = np.zeros((1, size), x.dtype)
+    for b in range(first, end):
+        multiply_rows(padded(x, b, places, length, memory), start, offset, dz[b : b + 1], dW)
+
+
+def piece_of_convolve(dtype: Any) -> int:
+    """Return the address of what a thread does of a convolution."""
+
+    def part(number: Any, arguments: Any) -> None:
+        n = unpacked(arguments)
+        x, places, start, offset = (
+            array2(n, 0, dtype),
+            array1(n, 1, np.int64),
+            array1(n, 2, np.int64),
+            array2(n, 3, np.int64),
+        )
+        W, bias, z, count = array4(n, 4, dtype), array3(n, 5, dtype), array3(n, 6, dtype), n[44]
+        _convolve(x, places, n[42], n[43], start, offset, W, bias, z, number * count, min((number + 1) * count, len(x)))
+
+    return piece(part)
+
+
+def piece_of_weights(dtype: Any) -> int:
+    """Return the address of what a thread does of the gradient of the kernel."""
+
+    def part(number: Any, arguments: Any) -> None:
+        n = unpacked(arguments)
+        x, places, start, offset = (
+            array2(n, 0, dtype),
+            array1(n, 1, np.int64),
+            array1(n, 2, np.int64),
+            array2(n, 3, np.int64),
+        )
+        dz, dW, count = array4(n, 4, dtype), array5(n, 5, dtype)[number], n[38]
+        _convolve_weights(
+            x, places, n[36], n[37], start, offset, dz, dW, number * count, min((number + 1) * count, len(x))
+        )
+
+    return piece(part)
+
+
+CONVOLVE = {"f": piece_of_convolve(np.float32), "d": piece_of_convolve(np.float64)}
+WEIGHTS = {"f": piece_of_weights(np.float32), "d": piece_of_weights(np.float64)}
+
+
+def samples_of_a_piece(B: int, products: int) -> int:
+    """Return how many samples a thread takes at a time: the same for any number of threads, and so are the sums."""
+    return -(-B // max(1, min(PIECES, B, products // PRODUCTS)))
+
+
+def convolve(x: Array, padding: Any, start: Array, offset: Array, W: Array, bias: Array, z: Array) -> None:
+    """Write z (B, ..., O) = bias + x W in all windows, for W and bias in tiles."""
+    places, length, size = rows_of(x.shape[1:-1], padding, x.shape[-1])
+    x2, z3 = x.reshape(len(x), -1), z.reshape(len(x), -1, z.shape[-1])
+    count = samples_of_a_piece(len(x), z.size * W.shape[2])
+    arguments = packed((x2, places, start, offset, W, bias, z3), length, size, count)
+    team().share_out(CONVOLVE[z.dtype.char], arguments, -(-len(x) // count))
+
+
 def samples(B: int, numbers: int) -> Iterator[slice]:
     """Yield slices of the batch of about `NUMBERS` numbers, given those of one sample."""
     size = max(1, NUMBERS // numbers)
     for first in range(0, B, size):
         yield slice(first, min(first + size, B))
-
-
-def padded_parts(x: Array, padding: Sequence[tuple[int, int]], dtype: Any) -> Iterator[tuple[slice, Array]]:
-    """Yield a slice of the batch after the other, and its samples (B, S), with zeros around, in memory used again."""
-    *sizes, C = x.shape[1:]
-    padded = (*padded_sizes(sizes, padding), C)
-    inner = (slice(None), *(slice(before, before + n) for n, (before, _) in zip(sizes, padding, strict=True)))
-    memory = None
-    for part in samples(len(x), math.prod(padded)):
-        count = part.stop - part.start
-        if not any(map(sum, padding)):
-            yield part, np.ascontiguousarray(x[part], dtype=dtype).reshape(count, -1)
-            continue
-        if memory is None:
-            memory = np.zeros((count, *padded), dtype=dtype)
-        memory[:count][inner] = x[part]
-        yield part, memory[:count].reshape(count, -1)
 
 
 def check_shape(array: Array, shape: tuple[int, ...]) -> None:
@@ -110,12 +221,7 @@ def convolution(x: Array, W: Array, b: Array | None, windows: Any, G: int) -> Ar
     bias = np.zeros(filters, dtype=dtype) if b is None else b.astype(dtype, copy=False)
     bias_tiles = in_tiles(bias.reshape(G, 1, -1)).repeat(ROWS, axis=2).reshape(*W_tiles.shape[:2], -1)
     z = empty((len(x), *windows.count, filters), dtype=dtype)
-
-    def work(share: slice) -> None:
-        for part, seen in padded_parts(x[share], windows.padding, dtype):
-            multiply(seen, start, offset, W_tiles, bias_tiles, z[share][part].reshape(len(seen), -1, filters))
-
-    in_shares(work, len(x), z.size * W_tiles.shape[2])
+    convolve(np.ascontiguousarray(x, dtype=dtype), windows.padding, start, offset, W_tiles, bias_tiles, z)
     return z
 
 
@@ -124,16 +230,15 @@ def convolution_weights(dz: Array, x: Array, windows: Any, G: int) -> Array:
     check_shape(dz, (len(x), *windows.count, dz.shape[-1]))
     dtype, C, filters = np.result_type(dz, x), x.shape[-1], dz.shape[-1]
     start, offset = tables_of(windows, C, G)
-
-    def work(share: slice) -> Array:
-        dW = empty_sums(G, offset.shape[1], filters // G, dtype)
-        for part, seen in padded_parts(x[share], windows.padding, dtype):
-            columns = dz[share][part].reshape(len(seen), -1, G, filters // G)
-            multiply_rows(seen, start, offset, np.ascontiguousarray(columns, dtype=dtype), dW)
-        return dW
-
-    dW = functools.reduce(np.add, in_shares(work, len(x), dz.size * offset.shape[1]))
-    dW2 = out_of_tiles(dW, math.prod(windows.kernel) * C // G, filters // G)
+    places, length, size = rows_of(x.shape[1:-1], windows.padding, C)
+    count = samples_of_a_piece(len(x), dz.size * offset.shape[1])
+    pieces = -(-len(x) // count)
+    x2 = np.ascontiguousarray(x, dtype=dtype).reshape(len(x), -1)
+    dz4 = np.ascontiguousarray(dz, dtype=dtype).reshape(len(x), -1, G, filters // G)
+    dW = np.stack([empty_sums(G, offset.shape[1], filters // G, dtype)] * pieces)  # each has sums of its own
+    arguments = packed((x2, places, start, offset, dz4, dW), length, size, count)
+    team().share_out(WEIGHTS[dtype.char], arguments, pieces)
+    dW2 = out_of_tiles(functools.reduce(np.add, dW), math.prod(windows.kernel) * C // G, filters // G)
     return dW2.reshape(*windows.kernel, C // G, filters)
 
 
@@ -183,16 +288,6 @@ def turns_of(w: Any, filters: int, G: int) -> list[Turn]:
     return turns
 
 
-def turn_share(turn: Turn, dz: Array, W_tiles: Array, dx: Array, share: slice) -> None:
-    """Write the places of one r into a share of dx."""
-    nothing = np.zeros((*W_tiles.shape[:2], ROWS * W_tiles.shape[3]), dtype=dx.dtype)
-    for part, seen in padded_parts(dz[share], turn.padding, dx.dtype):
-        dx_r = dx[share][(part, *turn.places)]  # every place, with strides of 1
-        made = dx_r if dx_r.flags.c_contiguous else np.empty_like(dx_r, order="C")
-        multiply(seen, turn.start, turn.offset, W_tiles, nothing, made.reshape(len(seen), -1, dx.shape[-1]))
-        dx_r[...] = made
-
-
 def convolution_input(dz: Array, W: Array, windows: Any, G: int) -> Array:
     """Return dx (B, ..., C)."""
     dtype, filters, size = np.result_type(dz, W), W.shape[-1], W.shape[-2]
@@ -206,8 +301,13 @@ def convolution_input(dz: Array, W: Array, windows: Any, G: int) -> Array:
         for part in samples(len(dz), windows.numbers):
             dx[part] = windows.col2im((dz[part].reshape(-1, filters) @ W2.T)[None])
         return dx
+    dz = np.ascontiguousarray(dz, dtype=dtype)
     for turn in turns_of(windows, filters, G):
         W_tiles = in_tiles(W_groups[(slice(None), *turn.numbers)].reshape(G, -1, size))
-        work = functools.partial(turn_share, turn, dz, W_tiles, dx)
-        in_shares(work, len(dz), len(dz) * len(turn.start) * G * size * W_tiles.shape[2])
+        nothing = np.zeros((*W_tiles.shape[:2], ROWS * W_tiles.shape[3]), dtype=dtype)
+        dx_r = dx[(slice(None), *turn.places)]  # every place, with strides of 1
+        made = dx_r if dx_r.flags.c_contiguous else empty(dx_r.shape, dtype)
+        convolve(dz, turn.padding, turn.start, turn.offset, W_tiles, nothing, made)
+        if made is not dx_r:
+            dx_r[...] = made
     return dx

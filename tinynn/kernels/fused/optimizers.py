@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba.np.numpy_support import carray
 
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop
-from tinynn.kernels.fused.team import address, piece, pointer, team
+from tinynn.kernels.fused.team import array1, packed, piece, team, unpacked
 
 LARGE = 2**18  # numbers: with fewer it is over before another thread has begun
 
@@ -29,12 +28,10 @@ def piece_of_adam(dtype: Any) -> int:
     """Return the address of what a thread does of a step."""
 
     def part(number: Any, arguments: Any) -> None:
-        n = carray(pointer(arguments), 7, np.int64)
-        size, pieces = n[5], n[6]
-        share = slice(size * number // pieces, size * (number + 1) // pieces)
-        w, dw = carray(pointer(n[0]), size, dtype), carray(pointer(n[1]), size, dtype)
-        M, V = carray(pointer(n[2]), size, dtype), carray(pointer(n[3]), size, dtype)
-        settings = carray(pointer(n[4]), 4, np.float64)
+        n = unpacked(arguments)
+        w, dw, M, V = array1(n, 0, dtype), array1(n, 1, dtype), array1(n, 2, dtype), array1(n, 3, dtype)
+        settings, pieces = array1(n, 4, np.float64), n[30]
+        share = slice(len(w) * number // pieces, len(w) * (number + 1) // pieces)
         _adam(w[share], dw[share], M[share], V[share], settings[0], settings[1], settings[2], settings[3])
 
     return piece(part)
@@ -49,5 +46,5 @@ def adam(w: Array, dw: Array, M: Array, V: Array, beta_1: float, beta_2: float, 
         _adam(w, dw, M, V, beta_1, beta_2, epsilon, rate)
     else:
         settings = np.array([beta_1, beta_2, epsilon, rate])
-        arguments = np.array([*map(address, (w, dw, M, V, settings)), w.size, team().size])
+        arguments = packed((w, dw, M, V, settings), team().size)
         team().share_out(PIECES[w.dtype.char], arguments, team().size)

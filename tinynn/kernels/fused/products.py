@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.np.numpy_support import carray
 
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop
 from tinynn.kernels.fused.memory import empty
 from tinynn.kernels.fused.panels import copy, transpose
-from tinynn.kernels.fused.team import address, piece, pointer, team
+from tinynn.kernels.fused.team import array1, array2, packed, piece, team, unpacked
 from tinynn.kernels.fused.tiles import BYTES, ROWS, fill, in_tiles, multiply, narrow_tile, wide_tile, width
 
 DEPTH = 1024  # of K at once: a panel stays in the second cache of a processor
@@ -77,16 +76,16 @@ def piece_of_matmul(dtype: Any) -> int:
     """Return the address of what a thread does of a product: some of the rows, or some of the columns."""
 
     def part(number: Any, arguments: Any) -> None:
-        n = carray(pointer(arguments), 13, np.int64)
-        M, K, size, wide, columns, count = n[7], n[8], n[9], n[10], n[11], n[12]
-        a, b = carray(pointer(n[0]), M * K, dtype), carray(pointer(n[3]), K * size, dtype)
-        out = carray(pointer(n[6]), (M, size), dtype)
-        m0, m1, c0, c1 = 0, M, 0, size
+        n = unpacked(arguments)
+        a, b, out = array1(n, 0, dtype), array1(n, 1, dtype), array2(n, 2, dtype)
+        a_row, a_column, b_row, b_column = n[18], n[19], n[20], n[21]
+        K, wide, columns, count = n[22], n[23], n[24], n[25]
+        m0, m1, c0, c1 = 0, out.shape[0], 0, out.shape[1]
         if columns:
-            c0, c1 = number * count, min((number + 1) * count, size)
+            c0, c1 = number * count, min((number + 1) * count, c1)
         else:
-            m0, m1 = number * count, min((number + 1) * count, M)
-        _matmul(a, n[1], n[2], b, n[4], n[5], out, K, wide, m0, m1, c0, c1)
+            m0, m1 = number * count, min((number + 1) * count, m1)
+        _matmul(a, a_row, a_column, b, b_row, b_column, out, K, wide, m0, m1, c0, c1)
 
     return piece(part)
 
@@ -120,8 +119,8 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array | None:
         return out
     per_piece = -(-whole // (unit * team().size)) * unit
     pieces = -(-whole // per_piece)
-    matrices = (address(left[0]), *left[1:], address(right[0]), *right[1:], address(out))
-    team().share_out(PIECES[dtype.char], np.array([*matrices, M, K, size, wide, columns, per_piece]), pieces)
+    arguments = packed((left[0], right[0], out), *left[1:], *right[1:], K, wide, columns, per_piece)
+    team().share_out(PIECES[dtype.char], arguments, pieces)
     return out
 
 

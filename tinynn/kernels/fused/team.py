@@ -17,7 +17,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple
@@ -28,9 +28,10 @@ import threadpoolctl
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.np.numpy_support import carray
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.compiler import loop, of_llvm
+from tinynn.kernels.fused.compiler import kept, loop, of_llvm
 
 TICKET, FUNCTION, ARGUMENTS, FINISHED, CALLED, ASLEEP = (8 * i for i in range(6))  # each in a line of the cache
 PIECES = 2**16  # what a ticket has room for: beneath it the pieces that are left, above it the job's number
@@ -112,12 +113,8 @@ def pointer(typing: Any, address: Any) -> Any:
 
 def piece(function: Callable[..., Any]) -> int:
     """Compile a function of a piece's number and the address of its arguments, both int64, and return its address."""
-    options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}  # as in compiler.py
-    signature = types.void(types.int64, types.int64)
-    try:
-        compiled = numba.cfunc(signature, cache=True, **options)(function)
-    except RuntimeError:  # no folder to write the cache to
-        compiled = numba.cfunc(signature, **options)(function)
+    decorate = functools.partial(numba.cfunc, types.void(types.int64, types.int64))
+    compiled = kept(decorate, function, error_model="numpy", fastmath={"contract"})  # as in compiler.py
     COMPILED.append(compiled)
     assert compiled.address is not None
     return compiled.address
@@ -126,10 +123,57 @@ def piece(function: Callable[..., Any]) -> int:
 COMPILED: list[Any] = []  # the functions whose addresses are used
 
 
+# The arguments of a piece are an array of int64: six for each array, its address and up to five sizes; then numbers.
+
+
 @loop
 def address(x: Any) -> Any:
     """Return where an array begins."""
     return x.ctypes.data
+
+
+def packed(arrays: Iterable[Array], *numbers: int) -> Array:
+    """Return arrays, contiguous ones, and whole numbers as the arguments of a piece."""
+    found: list[int] = []
+    for x in arrays:
+        found += (address(x), *x.shape, *(0,) * (5 - x.ndim))
+    return np.array([*found, *numbers])
+
+
+@loop
+def unpacked(arguments: Any) -> Any:
+    """Return the arguments at an address; there are no more than so many."""
+    return carray(pointer(arguments), 64, np.int64)
+
+
+@loop
+def array1(n: Any, i: Any, dtype: Any) -> Any:
+    """Return array i of the arguments, which has one axis."""
+    return carray(pointer(n[6 * i]), n[6 * i + 1], dtype)
+
+
+@loop
+def array2(n: Any, i: Any, dtype: Any) -> Any:
+    """Return array i of the arguments, which has two axes."""
+    return carray(pointer(n[6 * i]), (n[6 * i + 1], n[6 * i + 2]), dtype)
+
+
+@loop
+def array3(n: Any, i: Any, dtype: Any) -> Any:
+    """Return array i of the arguments, which has three axes."""
+    return carray(pointer(n[6 * i]), (n[6 * i + 1], n[6 * i + 2], n[6 * i + 3]), dtype)
+
+
+@loop
+def array4(n: Any, i: Any, dtype: Any) -> Any:
+    """Return array i of the arguments, which has four axes."""
+    return carray(pointer(n[6 * i]), (n[6 * i + 1], n[6 * i + 2], n[6 * i + 3], n[6 * i + 4]), dtype)
+
+
+@loop
+def array5(n: Any, i: Any, dtype: Any) -> Any:
+    """Return array i of the arguments, which has five axes."""
+    return carray(pointer(n[6 * i]), (n[6 * i + 1], n[6 * i + 2], n[6 * i + 3], n[6 * i + 4], n[6 * i + 5]), dtype)
 
 
 @loop
