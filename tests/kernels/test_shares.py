@@ -105,7 +105,17 @@ def test_an_lstm_in_shares_with_states_masks_and_dropout(dtype: str) -> None:
 
 @pytest.mark.parametrize(
     ("M", "K", "size"),
-    [(1, 1, 1), (7, 5, 3), (50, 67, 33), (301, 12, 32), (3, 130, 70), (9, 2100, 40), (530, 40, 9), (1100, 1030, 5)],
+    [
+        (4, 1, 1),
+        (7, 5, 3),
+        (50, 67, 33),
+        (301, 12, 32),
+        (5, 130, 70),
+        (9, 2100, 40),
+        (530, 40, 9),
+        (300, 90, 2),
+        (1100, 1030, 5),
+    ],
 )
 @every_dtype
 def test_products(M: int, K: int, size: int, dtype: str, use_threads: Callable[[int], None]) -> None:
@@ -130,6 +140,7 @@ def test_products_that_are_left_to_numpy() -> None:
     matmul = kernels.fused_kernels().matmul
     a, b = np.ones((600, 700)), np.ones((700, 800))
     assert matmul(a[:, ::2], b[::2]) is None
+    assert matmul(a[:3], b) is None
     assert matmul(a, b.astype("float32")) is None
     assert matmul(a, b, np.empty((600, 800), dtype="float32")) is None
     assert matmul(a, b, np.empty((800, 600)).T) is None

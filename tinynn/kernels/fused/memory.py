@@ -15,7 +15,7 @@ import numpy as np
 
 from tinynn.backend import Array
 
-LARGE = 2**20  # bytes; what is smaller malloc keeps by itself
+LARGE = 2**17  # numbers; what is smaller malloc keeps by itself
 MOST = 2**28  # bytes that are kept without being used, whatever their sizes
 
 blocks: dict[int, list[Array]] = {}  # by their bytes
@@ -33,9 +33,10 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     >>> empty((512, 2048), "float32").ctypes.data == place
     True
     """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < LARGE:
+    count = math.prod(shape)
+    if count < LARGE:
         return np.empty(shape, dtype=dtype)
+    size = count * np.dtype(dtype).itemsize
     with one_at_a_time:
         kept = blocks.setdefault(size, [])
         for i in range(len(kept)):

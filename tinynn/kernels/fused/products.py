@@ -19,6 +19,8 @@ from tinynn.kernels.fused.tiles import BYTES, ROWS, fill, in_tiles, multiply, na
 
 DEPTH = 1024  # of K at once: a panel stays in the second cache of a processor
 SHARED = 2**21  # numbers multiplied in a product from which on the team takes part: some 15 microseconds
+FEW = 4  # rows: to copy b for fewer takes longer than the product
+STEPS = np.arange(DEPTH)
 HEIGHT = 512  # of M at once: these rows stay in the cache that all processors share
 
 
@@ -33,12 +35,14 @@ def _matmul(
     """
     size, flat = out.shape[1], out.reshape(-1)
     height, depth = min(HEIGHT, m1 - m0), min(DEPTH, K)
-    panel = np.zeros((depth, wide), out.dtype)  # its columns that are not there must not be slow numbers
+    panel = np.empty((depth, wide), out.dtype)
+    if (c1 - c0) % wide > 0:
+        panel[:] = 0  # its columns that are not there must not be slow numbers
     rows = np.empty((height, depth) if a_column != 1 else (0, 0), out.dtype)
     sums, nothing = np.empty(ROWS * wide, out.dtype), np.zeros(ROWS * wide, out.dtype)
-    steps, starts = np.arange(depth), np.empty(ROWS, np.int64)
+    starts = np.empty(ROWS, np.int64)
     for k in range(0, K, depth):
-        step = steps[: K - k]
+        step = STEPS[: min(depth, K - k)]
         for m in range(m0, m1, height):
             end = min(m + height, m1)
             left, at, stride = a, m * a_row + k, a_row
@@ -96,9 +100,11 @@ PIECES = {"f": piece_of_matmul(np.float32), "d": piece_of_matmul(np.float64)}
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array | None:
     """Return a b, written into `out`: (M, K) (K, O) -> (M, O).
 
-    None where NumPy has to do it: other types, shapes that do not fit, or matrices with gaps between their numbers.
+    None where NumPy does it: a few rows, other types, shapes that do not fit, matrices with gaps between their numbers.
     """
     (M, K), size, dtype = a.shape, b.shape[1], a.dtype
+    if M < FEW:
+        return None
     if out is None:
         out = empty((M, size), dtype=dtype)
     if dtype.char not in "fd" or b.dtype != dtype or out.dtype != dtype:
@@ -106,7 +112,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array | None:
     left, right = in_a_row(a), in_a_row(b)
     if len(b) != K or out.shape != (M, size) or not out.flags.c_contiguous or left is None or right is None:
         return None
-    if left[2] != 1 and (M + K) * size < M * K:  # less to transpose in (b^T a^T)^T
+    if left[2] != 1 and FEW <= size < M * K / (4 * (M + K)):  # far less to transpose in (b^T a^T)^T
         turned = np.empty((size, M), dtype=dtype)
         matmul(b.T, a.T, turned)
         transpose(turned.reshape(-1), 0, M, out.reshape(-1), size, M, size)
