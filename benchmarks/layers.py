@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tinynn
-from tinynn import layers
+from tinynn import kernels, layers
 from tinynn.kernels import describe
 
 PAUSE = 0.3  # seconds; longer than idle threads spin
@@ -167,6 +167,7 @@ def peak_of_mine(case: Case) -> int:
     """Return the most bytes that a pass in tinynn holds at a time, by tracemalloc."""
     run, bytes_of_gradients = prepare_mine(case)
     run()
+    kernels.release()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()

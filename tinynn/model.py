@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn import kernels
 from tinynn.arguments import Shape, check_shape
 from tinynn.backend import Array, Device, array_module, choose_device, generator, to_device
 from tinynn.io import load_weights, save_weights
@@ -234,7 +235,8 @@ class Model(Layer):
         return super().count_params()
 
     def forget(self) -> None:
-        """Drop what the layers keep for a backward pass that will not come."""
+        """Drop what the layers keep for a backward pass that will not come, and the memory kept for it."""
         self.cache = None
         for layer in self.walk() if self.arena is None else self.arena.layers:
             layer.cache = None
+        kernels.release()

@@ -73,6 +73,12 @@ def can_fuse(x: Any) -> bool:
     return type(x) is np.ndarray and x.dtype.char in "fd" and fused_kernels() is not None
 
 
+def release() -> None:
+    """Give back the memory that the fused kernels keep for the arrays of the next step."""
+    if load_fused.cache_info().currsize and (fused := load_fused()[0]) is not None:
+        fused.release()
+
+
 def matmul(a: Any, b: Any, out: Any = None) -> Any:
     """Return the matrix product a b, written into `out` if that is given; over the first axes if there are more.
 

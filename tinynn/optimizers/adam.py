@@ -92,6 +92,10 @@ class Adam(Moments):
         if amsgrad:
             self.slot_names = ("M", "V", "V_max")
 
+    def fuses(self, w: Array) -> bool:
+        """Whether `update` runs the fused kernel."""
+        return not self.plain and not self.amsgrad and can_fuse(w)
+
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         xp = array_module(w)
@@ -100,7 +104,7 @@ class Adam(Moments):
         unbias = math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         unscale = (1 - self.beta_1) / math.sqrt(1 - self.beta_2)
         epsilon = self.epsilon / math.sqrt(1 - self.beta_2)
-        if not self.plain and not self.amsgrad and can_fuse(w):
+        if self.fuses(w):
             rate = self.learning_rate * unbias * unscale
             fused_kernels().adam(w, dw, M, V, self.beta_1, self.beta_2, epsilon, rate)
             return

@@ -16,6 +16,7 @@ from tinynn.schedules import LearningRateSchedule
 # Long before, they have stopped to matter beside epsilon; every so many steps what is below TINY becomes zero.
 TINY = 1e-30
 FLUSH_EVERY = 100
+BLOCK = 2**18  # numbers of a slot that are looked at together
 
 
 class Optimizer(Configured):
@@ -112,6 +113,7 @@ class Optimizer(Configured):
         self.waiting = 0
         self.slots: dict[str, Array] = {}
         self.arena: Arena | None = None
+        self.made_scratch: Array | None = None
         self.pieces = [slice(None)]
 
     @property
@@ -159,8 +161,7 @@ class Optimizer(Configured):
         Parameters
         ----------
         arena : Arena
-            The values are changed in place, and the gradients where they are clipped. The first step makes the slots
-            and the scratch vector.
+            The values are changed in place, and the gradients where they are clipped. The first step makes the slots.
         """
         if self.arena is None:
             self.begin(arena)
@@ -174,23 +175,42 @@ class Optimizer(Configured):
         if self.weight_decay:
             w = arena.values
             w *= 1 - self.learning_rate * self.weight_decay
-        self.update(arena.values, arena.grads, self.scratch, *map(self.slots.__getitem__, self.slot_names))
+        scratch = arena.values[:0] if self.fuses(arena.values) else self.scratch
+        self.update(arena.values, arena.grads, scratch, *map(self.slots.__getitem__, self.slot_names))
         if self.use_ema:
             self.update_average(arena.values)
         if self.iterations % FLUSH_EVERY == 0:
-            for slot in self.slots.values():
-                slot *= abs(slot) >= TINY
+            self.flush()
 
     def begin(self, arena: Arena) -> None:
-        """Make the slots and the scratch vector: what the first step does first."""
+        """Make the slots: what the first step does first."""
         self.arena = arena
         self.slots = self.make_slots(arena)
         if self.use_ema:
             self.slots["average"] = arena.new_slot()
         if self.gradient_accumulation_steps is not None:
             self.slots["accumulated"] = arena.new_slot()
-        self.scratch = arena.new_slot()
+        self.made_scratch = None
         self.pieces = pieces_of(arena)
+
+    @property
+    def scratch(self) -> Array:
+        """A vector to work in, of the arena's size, made when it is first asked for."""
+        if self.made_scratch is None:
+            assert self.arena is not None
+            self.made_scratch = self.arena.new_slot()
+        return self.made_scratch
+
+    def fuses(self, w: Array) -> bool:
+        """Whether `update` runs a fused kernel on such values: one that needs no vector to work in."""
+        return False
+
+    def flush(self) -> None:
+        """Make zeros of what is too small to matter, block by block."""
+        for slot in self.slots.values():
+            for start in range(0, len(slot), BLOCK):
+                block = slot[start : start + BLOCK]
+                block *= abs(block) >= TINY
 
     def accumulate(self, arena: Arena) -> bool:
         """Add a batch's gradients to those that wait, and whether they are enough: then make it their mean."""
@@ -319,7 +339,7 @@ class Optimizer(Configured):
             "pieces",
             "places",
             "schedule",
-            "scratch",
+            "made_scratch",
             "slot_names",
             "slots",
             "waiting",

@@ -36,6 +36,7 @@ from tinynn.kernels.fused.convolution import convolution, convolution_input, con
 from tinynn.kernels.fused.depthwise import depthwise, depthwise_backward
 from tinynn.kernels.fused.losses import binary_crossentropy, categorical_crossentropy
 from tinynn.kernels.fused.lstm import lstm_step, lstm_step_backward
+from tinynn.kernels.fused.memory import release
 from tinynn.kernels.fused.normalization import (
     columns_backward,
     columns_forward,
@@ -97,6 +98,7 @@ __all__ = [
     "max_pooling_backward",
     "moments",
     "product",
+    "release",
     "relu",
     "relu_backward",
     "rows_backward",
