@@ -20,7 +20,7 @@ ROWS = [
         "Dense, dW is divided by the batch once more",
         lambda: Dense(3, activation="tanh"), (4, 5), layers.Dense.backward,
         "dW = matmul(x2.T, dz2, out=self.dW)",
-        "dW = xp.divide(x2.T @ dz2, len(x2), out=self.dW)",
+        "dW = matmul(x2.T / len(x2), dz2, out=self.dW)",
         ("factor 1/N",),
         "deeplearning.ai's dW = (1 / m) np.dot(dZ, A.T) below a loss that is a mean already",
     ),

@@ -74,7 +74,9 @@ class MaxPooling(Pooling):
         y, *others = windows.views(x_padded)      # what all windows see at the first offset, at the others
         for seen in others:
             y = xp.maximum(y, seen)
-        self.cache = Kept([x_padded, y, windows]) if self.fused(x) else (x, y)
+        self.cache = x, y
+        if self.fused(x):                         # for backward_fused
+            self.cache = Kept([x_padded, y, windows])
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
