@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 from tests.guard import FakeCuPy
 from tests.keras_float64 import keras_float64
 from tinynn.backend import Device, choose_device
+from tinynn.kernels.cuda import products
+from tinynn.kernels.cuda.cublaslt import CublasLt
 
 quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile("ci", max_examples=15, deadline=None, derandomize=True, suppress_health_check=quiet)
@@ -23,9 +25,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 @pytest.fixture
 def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> FakeCuPy:
-    """CuPy pretended on the CPU, which refuses to mix host and device arrays."""
+    """CuPy pretended on the CPU, which refuses to mix host and device arrays; its products are a pretended cuBLASLt's."""
     module = FakeCuPy()
     monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setattr(products.cublaslt, "load", lambda major: (CublasLt(module.cublaslt), f"cuBLASLt {major}"))
     return module
 
 
