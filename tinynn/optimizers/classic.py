@@ -34,6 +34,8 @@ class SGD(Optimizer):
     array([0.5])
     """
 
+    reads_numbers = True
+
     def __init__(
         self,
         learning_rate: float | LearningRateSchedule = 0.01,
@@ -49,7 +51,8 @@ class SGD(Optimizer):
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         xp = array_module(w)
-        step = xp.multiply(dw, self.learning_rate, out=scratch)
+        (rate,) = self.numbers
+        step = xp.multiply(dw, rate, out=scratch)
         if not self.momentum:
             w -= step
             return
@@ -80,6 +83,8 @@ class RMSprop(Optimizer):
     >>> RMSprop().rho
     0.9
     """
+
+    reads_numbers = True
 
     def __init__(
         self,
@@ -115,7 +120,8 @@ class RMSprop(Optimizer):
         root = xp.add(variance, self.epsilon, out=scratch)
         xp.sqrt(root, out=root)
         step = xp.divide(dw, root, out=scratch)
-        step *= self.learning_rate
+        (rate,) = self.numbers
+        step *= rate
         if self.momentum > 0:
             m = slot["m"]
             m *= self.momentum
