@@ -52,8 +52,8 @@ class Capture:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any], writes: Any
     ) -> Any:
         """Call a function that writes into an array, or makes a new one, and note how to do it again."""
-        if writes is not None:
-            self.note_write(writes)
+        for array in arrays_in(writes):
+            self.note_write(array)
         result = function(*arguments, **options)
         given = [owner(array) for array in arrays_in([*arguments, *options.values()])]
         if isinstance(result, np.generic):
@@ -63,7 +63,7 @@ class Capture:
             return result  # a view, which needs no launch
         self.made += new
         name = getattr(function, "__name__", str(function))
-        plain = [value for value in (*arguments, *options.values()) if isinstance(value, int | float | bool)]
+        plain = [value for value in (*arguments, *options.values()) if isinstance(value, int | float)]
         self.scalars.append((name, *plain))
 
         def again() -> None:

@@ -25,7 +25,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 @pytest.fixture
 def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> FakeCuPy:
-    """CuPy pretended on the CPU, which refuses to mix host and device arrays; its products are a pretended cuBLASLt's."""
+    """CuPy pretended on the CPU, which refuses to mix host and device arrays, with a pretended cuBLASLt."""
     module = FakeCuPy()
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setattr(products.cublaslt, "load", lambda major: (CublasLt(module.cublaslt), f"cuBLASLt {major}"))

@@ -178,16 +178,39 @@ def round_to_bfloat16(bits: np.ndarray) -> np.ndarray:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
 
-class ElementwiseKernel:
-    """A kernel that CuPy would compile: its NumPy twin, by its name."""
+def gather(x: np.ndarray, order: np.ndarray, place: np.ndarray, width: int, y: np.ndarray) -> None:
+    assert width == y[0].size
+    y[...] = x[order[place[0] : place[0] + len(y)]]
 
-    twins: ClassVar[dict[str, Any]] = {"round_to_bfloat16": round_to_bfloat16}
+
+def note_loss(loss: np.ndarray, size: int, losses: np.ndarray, place: np.ndarray) -> None:
+    losses[place[1]] = loss
+    place += np.array([size, 1])
+
+
+def write_numbers(*numbers_and_out: Any) -> None:
+    *numbers, out = numbers_and_out
+    out[: len(numbers)] = numbers
+
+
+class ElementwiseKernel:
+    """A kernel that CuPy would compile: its NumPy twin, by its name, and how many arrays it is given to write into."""
+
+    twins: ClassVar[dict[str, Any]] = {
+        "round_to_bfloat16": (round_to_bfloat16, 0),
+        "gather": (gather, 1),
+        "note_loss": (note_loss, 2),
+        "write_numbers": (write_numbers, 1),
+    }
 
     def __init__(self, in_params: str, out_params: str, operation: str, name: str) -> None:
-        self.function = self.twins[name]
+        self.function, self.writes = self.twins[name]
+        self.arguments = len(in_params.split(",")) + (len(out_params.split(",")) if self.writes else 0)
 
-    def __call__(self, *arguments: Any) -> Any:
-        return outside(run(self.function, inside(arguments), {}))
+    def __call__(self, *arguments: Any, size: int | None = None) -> Any:
+        assert len(arguments) == self.arguments
+        given = inside(arguments)
+        return outside(run(self.function, given, {}, given[len(given) - self.writes :] if self.writes else None))
 
 
 class FakeCuPy(types.ModuleType):
