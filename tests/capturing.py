@@ -11,9 +11,11 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+
+calls_outside = 0  # of functions on the device, while nothing was captured
 
 REFUSED = "the current stream is capturing, so synchronous API calls are disallowed"
 
@@ -92,7 +94,9 @@ class Capture:
 
 def run(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any], writes: Any = None) -> Any:
     """Call a function on the pretended device."""
+    global calls_outside
     if Capture.current is None:
+        calls_outside += 1
         return function(*arguments, **options)
     return Capture.current.run(function, arguments, options, writes)
 
@@ -121,7 +125,7 @@ class Stream:
     """A stream that can be captured."""
 
     null: Any = types.SimpleNamespace(ptr=0)
-    stack: list[Any] = [null]  # noqa: RUF012
+    stack: ClassVar[list[Any]] = [null]
 
     def __init__(self, non_blocking: bool = False) -> None:
         assert non_blocking, "capturing a blocking stream fails where something runs on the default one"

@@ -24,6 +24,7 @@ CUPY_NAMES = frozenset((Path(__file__).parent / "cupy_names.txt").read_text().sp
 METHODS = ("reshape", "astype", "sum", "max", "min", "argmax", "mean", "copy", "ravel", "transpose", "all", "any")
 METHODS += ("swapaxes", "view")
 ATTRIBUTES = ("shape", "ndim", "size", "dtype", "itemsize", "nbytes", "T", "strides")
+WAITING = ("unique", "nonzero", "flatnonzero", "argwhere", "bincount", "extract", "array_equal", "allclose")
 CUBLAS = ("matmul", "dot", "tensordot", "inner", "vdot")
 BINARY = ("add", "sub", "mul", "truediv", "pow", "matmul", "mod", "floordiv", "lt", "le", "gt", "ge", "eq", "ne", "and")
 
@@ -163,6 +164,9 @@ class OnDevice:
         name = self.function.__name__
         if name in CUBLAS or (name == "einsum" and len(arguments) > 2):
             need_no_capture("calling cuBLAS API during stream capture is currently unsupported")
+        if name in WAITING or (name == "where" and len(arguments) == 1):
+            need_no_capture()  # the numbers decide the shape, or come back to the host
+            GuardArray.waits += 1
         out = options.get("out")
         result = run(self.function, inside(arguments), inside_all(options), inside(out))
         return out if out is not None else outside(result)
@@ -180,11 +184,11 @@ def round_to_bfloat16(bits: np.ndarray) -> np.ndarray:
 
 def gather(x: np.ndarray, order: np.ndarray, place: np.ndarray, width: int, y: np.ndarray) -> None:
     assert width == y[0].size
-    y[...] = x[order[place[0] : place[0] + len(y)]]
+    y[...] = x[order.take(place[0] + np.arange(len(y)), mode="clip")]  # while it is captured nothing is read
 
 
 def note_loss(loss: np.ndarray, size: int, losses: np.ndarray, place: np.ndarray) -> None:
-    losses[place[1]] = loss
+    losses[min(place[1], len(losses) - 1)] = loss
     place += np.array([size, 1])
 
 
@@ -227,6 +231,8 @@ class FakeCuPy(types.ModuleType):
 
     def asarray(self, x: Any, dtype: Any = None) -> GuardArray:
         if isinstance(x, GuardArray):
+            if dtype is None or x.dtype == dtype:
+                return x
             return GuardArray(run(np.asarray, (x.wrapped,), {"dtype": dtype}))
         need_no_capture("the current stream is capturing, so H2D transfers are disallowed")
         return GuardArray(np.array(x, dtype=dtype))

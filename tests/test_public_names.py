@@ -31,11 +31,13 @@ def test_public_names_are_exactly_all() -> None:
     internal = {
         "cli",
         "arguments",
+        "capture",
         "compiled",
         "diagnose",
         "exercises",
         "kernels",
         "extras",
+        "graph",
         "half",
         "interrupt",
         "model",

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynn.backend import Array
-from tinynn.capture import CannotCapture, Frozen, capture
+from tinynn.capture import SET_ANEW, CannotCapture, Frozen, capture
 from tinynn.data.samples import Samples
 from tinynn.data.sources import ArraySource, Order, Source
 from tinynn.kernels.cuda import cublaslt
@@ -113,6 +113,7 @@ class CapturedSteps:
         self.written: tuple[float, ...] = ()
         self.drawing = [layer for layer in self.arena.layers if hasattr(layer, "step_numbers")]
         self.drawn: dict[int, Array] = {}
+        self.watched = [inside.observers for inside in (model, *self.arena.layers) if hasattr(inside, "observers")]
         self.inputs: dict[Any, list[Array]] = {}
         self.sums: dict[tuple[int, str], Array] = {}
         self.at = self.taken = self.noted = -1  # what `place` holds now, and which loss is the next; -1: not known
@@ -166,6 +167,9 @@ class CapturedSteps:
 
     def step(self, batch: Place | Samples, scores: Scores, where: str) -> None:
         """Do one step: rehearsed, captured or replayed."""
+        if any(self.watched):
+            EagerSteps(self.run, self.parts).step(self.rows(batch), scores, where)
+            return
         if self.run.watchers.may_change_settings:
             self.check_settings()
         due = self.optimizer.next_due()
@@ -313,8 +317,8 @@ class CapturedSteps:
         self.settings = settings
 
 
-# What numbers of an optimizer change by themselves, from step to step.
-COUNTS = {"iterations", "waiting", "_rate"}
+# What changes by itself from step to step: an optimizer's counts and its rate, what a loss keeps for its backward pass.
+BY_ITSELF = SET_ANEW | {"iterations", "waiting", "_rate", "dv"}
 PLAIN = (int, float, bool, str, type(None), tuple)
 
 
@@ -324,7 +328,7 @@ def settings_of(things: list[Any]) -> list[Any]:
         (name, value)
         for thing in things
         for name, value in vars(thing).items()
-        if type(value) in PLAIN and name not in COUNTS and name != "cache"
+        if type(value) in PLAIN and name not in BY_ITSELF
     ]
 
 

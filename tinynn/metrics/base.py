@@ -30,9 +30,7 @@ class Metric(Configured):
 
     name = "metric"
     direction: str | None = None
-    only_adds = (
-        False  # True: its state is sums, a batch after another, which a captured step can count (docs/gpu.md)
-    )
+    only_adds = False  # True: its state is sums, a batch after another, which a captured step can count (docs/gpu.md)
 
     def __init__(self, *, name: str | None = None) -> None:
         if name is not None:
