@@ -228,6 +228,7 @@ class FakeCuPy(types.ModuleType):
         super().__init__("cupy")
         self.cuda = capturing.cuda()
         self.cublaslt = PretendedLibrary()
+        self.pool = self.cuda.MemoryPool()
 
     def asarray(self, x: Any, dtype: Any = None) -> GuardArray:
         if isinstance(x, GuardArray):
@@ -236,6 +237,9 @@ class FakeCuPy(types.ModuleType):
             return GuardArray(run(np.asarray, (x.wrapped,), {"dtype": dtype}))
         need_no_capture("the current stream is capturing, so H2D transfers are disallowed")
         return GuardArray(np.array(x, dtype=dtype))
+
+    def get_default_memory_pool(self) -> Any:
+        return self.pool
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name not in CUPY_NAMES:

@@ -40,6 +40,7 @@ def test_public_names_are_exactly_all() -> None:
         "graph",
         "half",
         "interrupt",
+        "memory",
         "model",
         "parameter",
         "run",

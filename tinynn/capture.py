@@ -37,6 +37,7 @@ def capture(xp: Any, stream: Any, pool: Any, work: Callable[[], None]) -> Any:
     CannotCapture
         If CuPy or CUDA refuses something in it: to wait for the device, to copy from the host.
     """
+    xp.get_default_memory_pool().free_all_blocks()  # the rehearsal's memory, which the graph needs now
     collecting = gc.isenabled()
     gc.disable()  # what it frees might call CUDA in the midst of a capture
     try:
@@ -49,8 +50,8 @@ def capture(xp: Any, stream: Any, pool: Any, work: Callable[[], None]) -> Any:
                     stream.end_capture()
                 raise
             return stream.end_capture()
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise CannotCapture(f"the device has no memory left for what a graph keeps to itself ({error})") from error
     except Exception as error:  # the same work has just been done: whatever is wrong, it is that it is captured
         text = f"{type(error).__name__}: {error}".rstrip(".")
         raise CannotCapture(f"a step does what no graph can hold ({text})") from error

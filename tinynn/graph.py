@@ -132,6 +132,7 @@ class CapturedSteps:
         """Drop what was captured, as where the data are gone, or a setting of a layer has changed."""
         self.graphs.clear()
         self.rehearsed.clear()
+        self.pool.free_all_blocks()
 
     def fits(self, run: Run, parts: TrainedParts) -> bool:
         """Whether a training goes on with these weights, this optimizer and these data, at the same addresses."""
@@ -180,11 +181,16 @@ class CapturedSteps:
         if self.reason:
             EagerSteps(self.run, self.parts).step(self.rows(batch), scores, where)
             return
+        counts = {name: vars(self.optimizer)[name] for name in COUNTS}
         self.prepare(kind[0], batch, due)
         self.attach(scores)
         recorded = self.graphs.get(kind)
         if recorded is None:
-            self.work(kind[0], batch, due, Recorder(scores, self))
+            try:
+                self.work(kind[0], batch, due, Recorder(scores, self))
+            except BaseException:  # a step that was not done does not count
+                vars(self.optimizer).update(counts)
+                raise
             self.rehearsed.add(kind)
         else:
             recorded.graph.launch()
@@ -318,7 +324,8 @@ class CapturedSteps:
 
 
 # What changes by itself from step to step: an optimizer's counts and its rate, what a loss keeps for its backward pass.
-BY_ITSELF = SET_ANEW | {"iterations", "waiting", "_rate", "dv"}
+COUNTS = ("iterations", "waiting", "_rate")
+BY_ITSELF = {*SET_ANEW, *COUNTS, "dv"}
 PLAIN = (int, float, bool, str, type(None), tuple)
 
 

@@ -27,6 +27,7 @@ from tinynn.graph import CapturedSteps
 from tinynn.interrupt import on_first_interrupt
 from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
 from tinynn.kernels.precision import precision
+from tinynn.memory import explains_memory
 from tinynn.model import SPLITTING
 from tinynn.parameter import Arena
 from tinynn.run import Run, seed_in
@@ -43,6 +44,7 @@ class Trainer(Compiled):
 
     # Training ----------------------------------------------------------------------------------------------------
 
+    @explains_memory
     def fit(
         self,
         x: Any,
@@ -127,7 +129,9 @@ class Trainer(Compiled):
         ValueError
             For data the model or the loss cannot take; with `resume`, for checkpoints of another training.
         RuntimeError
-            If the model was not compiled.
+            If the model was not compiled, or with ``graph=True`` cannot be captured.
+        MemoryError
+            If a device's memory is full; the message has what was asked for and what to lower.
         OSError
             If no checkpoint can be written when the training begins. Later that is a warning, and the training goes on.
         FloatingPointError
@@ -229,6 +233,7 @@ class Trainer(Compiled):
 
         finite_check.train_step(self, *step)
 
+    @explains_memory
     def train_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: dict[int, float] | None = None
     ) -> float | list[float]:
@@ -254,6 +259,7 @@ class Trainer(Compiled):
 
     # Using -------------------------------------------------------------------------------------------------------
 
+    @explains_memory
     def evaluate(
         self,
         x: Any,
@@ -326,6 +332,7 @@ class Trainer(Compiled):
         watchers.test_end(logs)
         return logs
 
+    @explains_memory
     def predict(
         self,
         x: Any,
