@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,20 +14,29 @@ import numpy as np
 # Attributes of a layer that each step sets anew and none reads before.
 SET_ANEW = {"cache", "activity_penalty", "ahead"}
 
+one_at_a_time = threading.Lock()
+
 
 class CannotCapture(Exception):
     """Why a step cannot be captured, in half a sentence."""
 
 
-def capture(xp: Any, stream: Any, pool: Any, work: Callable[[], None]) -> Any:
+@functools.cache
+def capture_stream(xp: Any, device: int) -> Any:
+    """Return the stream that is captured on a device, always the same, for products work in memory of their stream's.
+
+    It is not the default one, which cannot be captured, and non-blocking: it does not wait for that one.
+    """
+    return xp.cuda.Stream(non_blocking=True)
+
+
+def capture(xp: Any, pool: Any, work: Callable[[], None]) -> Any:
     """Return the graph of what `work` launches; nothing of it has run.
 
     Parameters
     ----------
     xp : module
         CuPy.
-    stream : cupy.cuda.Stream
-        Not the default one, and non-blocking: then it does not wait for that one, which no capture can hold.
     pool : cupy.cuda.MemoryPool
         What `work` needs comes from here and must not go to anybody else as long as the graph is used: it is written
         at each launch.
@@ -38,10 +49,11 @@ def capture(xp: Any, stream: Any, pool: Any, work: Callable[[], None]) -> Any:
         If CuPy or CUDA refuses something in it: to wait for the device, to copy from the host.
     """
     xp.get_default_memory_pool().free_all_blocks()  # the rehearsal's memory, which the graph needs now
+    stream = capture_stream(xp, xp.cuda.runtime.getDevice())
     collecting = gc.isenabled()
     gc.disable()  # what it frees might call CUDA in the midst of a capture
     try:
-        with stream, xp.cuda.using_allocator(pool.malloc):
+        with one_at_a_time, stream, xp.cuda.using_allocator(pool.malloc):
             stream.begin_capture()
             try:
                 work()

@@ -103,7 +103,7 @@ class CapturedSteps:
         self.reason = ""
         self.graphs: dict[Any, Recorded] = {}
         self.rehearsed: set[Any] = set()
-        self.pool, self.stream = xp.cuda.MemoryPool(), xp.cuda.Stream(non_blocking=True)
+        self.pool = xp.cuda.MemoryPool()
         self.data = [weakref.ref(array, self.forget) for array in arrays_of(run.source)]
         self.order = xp.zeros(run.source.count if isinstance(run.source, ArraySource) else 0, dtype="int64")
         self.place = xp.zeros(2, dtype="int64")  # samples taken from the order, losses written
@@ -293,7 +293,7 @@ class CapturedSteps:
         frozen = Frozen(self.arena.layers)
         before = [dict(vars(metric)) for metric in scores.all_metrics]
         try:
-            graph = capture(self.xp, self.stream, self.pool, lambda: self.work(kind[0], batch, due, recorder))
+            graph = capture(self.xp, self.pool, lambda: self.work(kind[0], batch, due, recorder))
             frozen.check()
             self.graphs[kind] = Recorded(graph, recorder)
         except CannotCapture as error:

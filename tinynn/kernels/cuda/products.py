@@ -318,4 +318,4 @@ def rounded(xp: Any, x: Any) -> Any:
     """
     if x.strides[-2] == x.itemsize and x.strides[-1] != x.itemsize:
         return rounded(xp, x.swapaxes(-1, -2)).swapaxes(-1, -2)  # a transposed view: what lies under it is rounded
-    return rounding(xp)(x.view("uint32"))
+    return rounding(xp)(x.view(np.uint32))

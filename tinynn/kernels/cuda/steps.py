@@ -6,7 +6,7 @@ the launch shape. What changes from step to step stands in arrays on the device:
     gather          y[b, c] = x[order[place + b], c]
                     twin: ``y[...] = x[order[place : place + len(y)]]``
     note_loss       losses[number] = L, and place and number go on to the next step
-                    twin: ``losses[number] = L; place += size; number += 1``
+                    twin: ``losses[number] = L; place += taken; number += 1``
     write_numbers   out[k] = number k
                     twin: ``out[...] = numbers``
 """
@@ -53,14 +53,14 @@ def gather(xp: Any, x: Array, order: Array, place: Array, y: Array) -> None:
 def note_loss_kernel(xp: Any) -> Any:
     """Return the kernel of `note_loss`."""
     return xp.ElementwiseKernel(
-        "raw S loss, int64 size",
+        "raw S loss, int64 taken",
         "raw T losses, raw int64 place",
-        "losses[place[1]] = loss[0]; place[0] += size; place[1] += 1",
+        "losses[place[1]] = loss[0]; place[0] += taken; place[1] += 1",
         "note_loss",
     )
 
 
-def note_loss(xp: Any, L: Array, size: int, losses: Array, place: Array) -> None:
+def note_loss(xp: Any, L: Array, taken: int, losses: Array, place: Array) -> None:
     """Write the loss of a step where its place is, and move the place on.
 
     Parameters
@@ -68,26 +68,26 @@ def note_loss(xp: Any, L: Array, size: int, losses: Array, place: Array) -> None
     xp : module
         CuPy.
     L : array of no axes
-    size : int
+    taken : int
         How many samples the step took.
     losses : array, shape (steps,)
     place : array of int64, shape (2,)
         How many samples of an epoch have been taken, and how many losses written.
     """
-    note_loss_kernel(xp)(L, size, losses, place, size=1)
+    note_loss_kernel(xp)(L, taken, losses, place, size=1)
 
 
 @functools.cache
-def write_numbers_kernel(xp: Any, count: int) -> Any:
-    """Return the kernel of `write_numbers` for so many."""
+def write_numbers_kernel(xp: Any, kinds: tuple[type, ...]) -> Any:
+    """Return the kernel of `write_numbers` for numbers of these kinds, int or float."""
     return xp.ElementwiseKernel(
-        ", ".join(f"N n{k}" for k in range(count)),
+        ", ".join(f"{'int64' if kind is int else 'float64'} n{k}" for k, kind in enumerate(kinds)),
         "raw T out",
-        "; ".join(f"out[{k}] = n{k}" for k in range(count)),
+        "; ".join(f"out[{k}] = n{k}" for k in range(len(kinds))),
         "write_numbers",
     )
 
 
 def write_numbers(xp: Any, numbers: Sequence[Any], out: Array) -> None:
     """Write a few numbers of the host into an array: one launch that carries them, and waits for nothing."""
-    write_numbers_kernel(xp, len(numbers))(*numbers, out, size=1)
+    write_numbers_kernel(xp, tuple(map(type, numbers)))(*numbers, out, size=1)
