@@ -124,7 +124,7 @@ class Graph:
 class Stream:
     """A stream that can be captured."""
 
-    null: Any = types.SimpleNamespace(ptr=0)
+    null: Any = types.SimpleNamespace(ptr=0, synchronize=lambda: None)
     stack: ClassVar[list[Any]] = [null]
 
     def __init__(self, non_blocking: bool = False) -> None:

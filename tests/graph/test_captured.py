@@ -23,8 +23,6 @@ pytestmark = pytest.mark.usefixtures("fake_cupy")
 
 @pytest.mark.parametrize("kind", EVERY_OPTIMIZER, ids=lambda kind: kind.__name__)
 def test_every_optimizer(kind: Any) -> None:
-    if kind is optimizers.LossScaleOptimizer:
-        pytest.skip("is for half precision, which is not captured")
     before = capturing.Graph.launches
     both(optimizer=lambda: kind(0.01))
     assert capturing.Graph.launches - before == 4 * 3 + 3 + 3 - 2  # all but two rehearsals
