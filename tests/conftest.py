@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.guard import FakeCuPy
 from tests.keras_float64 import keras_float64
+from tests.kernels.emulation import COMPILER, EMULATED, EmulatedCuPy
 from tinynn.backend import Device, choose_device
 
 quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -29,11 +30,20 @@ def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> FakeCuPy:
     return module
 
 
-@pytest.fixture(params=["cpu", "pretended", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.fixture
+def emulated_cupy(monkeypatch: pytest.MonkeyPatch) -> EmulatedCuPy:
+    """The pretended CuPy that runs CUDA kernels, compiled as C++."""
+    if COMPILER is None:
+        pytest.skip("no C++ compiler (g++ or clang++), which compiles CUDA kernels for the CPU")
+    monkeypatch.setitem(sys.modules, "cupy", EMULATED)
+    return EMULATED
+
+
+@pytest.fixture(params=["cpu", "pretended", "emulated", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> Device:
     """Every device there is; a test that takes it runs on each."""
-    if request.param == "pretended":
-        request.getfixturevalue("fake_cupy")
+    if request.param in ("pretended", "emulated"):
+        request.getfixturevalue("fake_cupy" if request.param == "pretended" else "emulated_cupy")
         return choose_device("cuda")
     try:
         return choose_device(request.param)

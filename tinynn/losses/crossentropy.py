@@ -43,6 +43,7 @@ class CategoricalCrossentropy(LogitLoss):
 
     activation = Softmax
     sums_rows = True
+    kernel = "categorical_crossentropy"
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class CategoricalCrossentropy(LogitLoss):
 
     def call_fused(self, t: Array, z: Array) -> Any:
         """Do what call does with logits, in one pass."""
-        v, q = fused_kernels().categorical_crossentropy(t, z)
+        v, q = fused_kernels(t).categorical_crossentropy(t, z)
         self.cache = t, q, None                   # only probabilities need s
         return v
 
@@ -214,6 +215,7 @@ class BinaryCrossentropy(LogitLoss):
     """
 
     activation = Sigmoid
+    kernel = "binary_crossentropy"
 
     def __init__(
         self,
@@ -250,7 +252,7 @@ class BinaryCrossentropy(LogitLoss):
 
     def call_fused(self, t: Array, z: Array) -> Any:
         """Do what call does with logits, in one pass."""
-        v, p = fused_kernels().binary_crossentropy(t, z)
+        v, p = fused_kernels(t).binary_crossentropy(t, z)
         self.cache = t, p
         return v
 

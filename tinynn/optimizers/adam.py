@@ -100,9 +100,9 @@ class Adam(Moments):
         unbias = math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         unscale = (1 - self.beta_1) / math.sqrt(1 - self.beta_2)
         epsilon = self.epsilon / math.sqrt(1 - self.beta_2)
-        if not self.plain and not self.amsgrad and can_fuse(w):
+        if not self.plain and not self.amsgrad and can_fuse(w, "adam"):
             rate = self.learning_rate * unbias * unscale
-            fused_kernels().adam(w, dw, M, V, self.beta_1, self.beta_2, epsilon, rate)
+            fused_kernels(w).adam(w, dw, M, V, self.beta_1, self.beta_2, epsilon, rate)
             return
 
         M *= self.beta_1
