@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import getpass
 import hashlib
 import os
@@ -15,24 +16,32 @@ from typing import Any
 
 import numpy as np
 
+from tests.capturing import Capture
 from tests.guard import FakeCuPy, GuardArray
 
 SHIM = (Path(__file__).parent / "cuda_on_cpu.h").read_text()
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
 C_TYPES = {"f": ctypes.c_float, "d": ctypes.c_double, "q": ctypes.c_longlong, "l": ctypes.c_longlong}
-WAITS = re.compile(r"__syncthreads|__shfl|block_\w+\(|lane_sum\(")
+
+
+def waiting(code: str) -> set[str]:
+    """Return the functions whose threads wait for each other, directly or in a function that they call."""
+    found = {"__syncthreads", "__shfl_xor_sync"}
+    for definition in re.split(r"\n(?=[^\n/]*__(?:device|global)__)", code):
+        name = re.match(r"[^\n(]*?(\w+)\(", definition)
+        if name and any(re.search(rf"\b{other}\(", definition[name.end() :]) for other in found):
+            found.add(name.group(1))
+    return found
 
 
 def cpp(code: str) -> str:
     """Return CUDA C as C++, with a function ``run_NAME(shape, arguments)`` for each kernel."""
+    wait = waiting(code)
     runners = []
-    kernels = list(KERNEL.finditer(code))
-    for kernel, after in zip(kernels, [*kernels[1:], None], strict=True):
-        name, parameters = kernel.groups()
+    for name, parameters in KERNEL.findall(code):
         names = ", ".join(re.findall(r"(\w+)\s*(?:,|$)", parameters))
-        body = code[kernel.end() : after.start() if after else None]
-        waits = "true" if WAITS.search(body) else "false"
+        waits = "true" if name in wait else "false"
         runners.append(
             f'extern "C" void run_{name}(const unsigned* shape, {parameters}) '
             f"{{ run_grid(shape, {waits}, [=] {{ {name}({names}); }}); }}"
@@ -71,7 +80,13 @@ class Kernel:
         Kernel.launches += 1
         assert 1 <= block[0] <= 1024
         shape = (ctypes.c_uint * 4)(*(*grid, 1, 1)[:3], block[0])
-        self.function(shape, *map(self.pack, arguments))
+        start = functools.partial(self.function, shape, *map(self.pack, arguments))
+        if Capture.current is not None:
+            for argument in arguments:
+                if isinstance(argument, GuardArray):
+                    Capture.current.note_write(argument.wrapped)
+            Capture.current.calls.append(start)
+        start()
 
     @staticmethod
     def pack(argument: Any) -> Any:

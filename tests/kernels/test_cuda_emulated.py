@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tinynn.backend import choose_device, to_host
-from tinynn.kernels.cuda import activations, columns
+from tinynn.kernels.cuda import activations, columns, losses, optimizers
+
+softmax = importlib.import_module("tinynn.kernels.cuda.softmax")  # the package has the function under this name
 
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -69,3 +72,66 @@ def test_column_sums(shape: tuple[int, ...], dtype: str, xp: Any) -> None:
     assert columns.column_sums(xp.asarray(x), out).shape == true.shape
     assert_equal(out, true, dtype)
     assert_equal(columns.column_sums(xp.asarray(x)), true, dtype)
+
+
+ROWS = [(1, 1), (3, 5), (4, 37), (2, 3, 700)]
+
+
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@every_dtype
+def test_softmax(name: str, shape: tuple[int, ...], dtype: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, dy = ((5 * rng.normal(size=shape)).astype(dtype) for _ in range(2))
+    y = getattr(softmax, f"{name}_twin")(x.astype(float))
+    assert_equal(getattr(softmax, name)(xp.asarray(x)), y, dtype)
+    kept = y.astype(dtype)
+    dx = getattr(softmax, f"{name}_backward_twin")(dy.astype(float), kept.astype(float))
+    assert_equal(getattr(softmax, f"{name}_backward")(xp.asarray(dy), xp.asarray(kept)), dx, dtype)
+
+
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+@pytest.mark.parametrize("kind", ["categorical", "sparse_categorical", "binary"])
+@every_dtype
+def test_losses(kind: str, shape: tuple[int, ...], dtype: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    module = losses if kind == "binary" else softmax
+    z, t = (5 * rng.normal(size=shape)).astype(dtype), rng.random(shape).astype(dtype)
+    if kind == "sparse_categorical":
+        z, t = z.reshape(-1, shape[-1]), rng.integers(shape[-1], size=z.size // shape[-1]).astype("int32")
+    exact = t if kind == "sparse_categorical" else t.astype(float)
+    name = f"{kind}_crossentropy"
+    true = getattr(module, f"{name}_twin")(exact, z.astype(float))
+    for ours, theirs in zip(getattr(module, name)(xp.asarray(t), xp.asarray(z)), true, strict=True):
+        assert_equal(ours, theirs, dtype)
+    q = true[1].astype(dtype)
+    weights = rng.random((*z.shape[:-1], 1)).astype(dtype)
+    for dv, on_device in ((0.25, 0.25), (weights, xp.asarray(weights)), (weights[:1], xp.asarray(weights[:1]))):
+        if np.size(dv) == 1 or dv.shape == weights.shape:
+            dv = dv if isinstance(dv, float) else dv.astype(float)
+            dz = getattr(module, f"{name}_backward_twin")(dv, exact, q.astype(float))
+            assert_equal(getattr(module, f"{name}_backward")(on_device, xp.asarray(t), xp.asarray(q)), dz, dtype)
+
+
+SETTINGS = {
+    "adam": [(2, (0.9, 0.999, 1e-5))],
+    "sgd": [(0, ())],
+    "momentum": [(1, (0.9, False)), (1, (0.9, True))],
+    "rmsprop": [(1, (None, None, 0.9, 0.0, 1e-5)), (2, (None, 0.9, 0.0, 1e-5)), (3, (0.9, 0.8, 1e-5))],
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("where", ["a number", "on the device"])
+@every_dtype
+def test_optimizers(name: str, where: str, dtype: str, xp: Any) -> None:
+    for slots, settings in SETTINGS[name]:
+        rng = np.random.default_rng(0)
+        given = [np.abs(rng.normal(size=1000)).astype(dtype) for _ in range(2 + slots)]
+        exact, ours = [array.astype(float) for array in given], [xp.asarray(array) for array in given]
+        for rate in (0.1, 0.03):
+            getattr(optimizers, f"{name}_twin")(*exact, *settings, rate)
+            number = rate if where == "a number" else xp.asarray(np.array(rate, dtype))
+            getattr(optimizers, name)(*ours, *settings, number)
+        for found, true in zip(ours, exact, strict=True):
+            assert_equal(found, true, dtype, 64)

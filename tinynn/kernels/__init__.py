@@ -96,6 +96,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
     With the extra ``fast`` a large product of two matrices on the CPU is the fused kernels', so that their threads are
     the only ones: OpenBLAS's wait for the next product by spinning, and take the processors from what lies between.
+    On a CUDA device it is cuBLASLt that multiplies, as precisely as `tinynn.kernels.precision` says.
 
     Parameters
     ----------
@@ -110,7 +111,9 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     array([[11.]])
     """
     if type(a) is not np.ndarray:
-        return backend.array_module(a).matmul(a, b, out=out)
+        from tinynn.kernels.cuda import products
+
+        return products.matmul(a, b, out)
     if a.ndim == b.ndim == 2 and a.size * b.shape[1] >= LARGE:
         fused = load_fused()[0]
         product = None if fused is None else fused.matmul(a, b, out)

@@ -202,6 +202,10 @@ class Loss(Configured):
         """Whether call hands its arrays to its fused twin, ``call_fused``: see `tinynn.kernels.can_fuse`."""
         return not self.plain and can_fuse(y_pred, self.kernel)
 
+    def fused_backward(self, kept: Array) -> bool:
+        """Whether gradient runs a kernel, with an array that call kept."""
+        return not self.plain and can_fuse(kept, f"{self.kernel}_backward")
+
     def take_cache(self) -> Any:
         """Return what call kept, and forget it."""
         cache = self.cache

@@ -37,11 +37,28 @@ from tinynn.kernels.cuda.activations import (
     tanh_backward,
 )
 from tinynn.kernels.cuda.columns import column_sums
+from tinynn.kernels.cuda.losses import binary_crossentropy, binary_crossentropy_backward
+from tinynn.kernels.cuda.optimizers import adam, momentum, rmsprop, sgd
+from tinynn.kernels.cuda.softmax import (
+    categorical_crossentropy,
+    categorical_crossentropy_backward,
+    log_softmax,
+    log_softmax_backward,
+    softmax,
+    softmax_backward,
+    sparse_categorical_crossentropy,
+    sparse_categorical_crossentropy_backward,
+)
 
 __all__ = [
     "ACTIVATIONS",
+    "adam",
     "biased",
     "biased_backward",
+    "binary_crossentropy",
+    "binary_crossentropy_backward",
+    "categorical_crossentropy",
+    "categorical_crossentropy_backward",
     "column_sums",
     "elu",
     "elu_backward",
@@ -61,14 +78,23 @@ __all__ = [
     "linear_backward",
     "log_sigmoid",
     "log_sigmoid_backward",
+    "log_softmax",
+    "log_softmax_backward",
+    "momentum",
     "relu",
     "relu_backward",
+    "rmsprop",
+    "sgd",
     "sigmoid",
     "sigmoid_backward",
     "silu",
     "silu_backward",
+    "softmax",
+    "softmax_backward",
     "softplus",
     "softplus_backward",
+    "sparse_categorical_crossentropy",
+    "sparse_categorical_crossentropy_backward",
     "tanh",
     "tanh_backward",
 ]

@@ -64,14 +64,14 @@ extern "C" __global__ void rmsprop(
 )
 
 
-def changing(rate: Any) -> tuple[float, Array | None]:
+def changing(rate: Any, w: Array) -> tuple[float, Array | None]:
     """Return a number that may change as a kernel takes it: the number, or where it stands on the device."""
-    return (float(rate), None) if isinstance(rate, int | float) else (0.0, rate)
+    return (float(rate), None) if isinstance(rate, int | float) else (0.0, rate.astype(w.dtype, copy=False))
 
 
 def adam(w: Array, dw: Array, M: Array, V: Array, beta_1: float, beta_2: float, epsilon: float, rate: Any) -> None:
-    """Change w, M and V, flat vectors; `rate` is a float or an array (1,) of w's type."""
-    numbers = (float(beta_1), float(beta_2), float(epsilon), *changing(rate))
+    """Change w, M and V, flat vectors; `rate` is a float or an array of one number."""
+    numbers = (float(beta_1), float(beta_2), float(epsilon), *changing(rate, w))
     source.launch("adam", w, blocks_for(w.size), THREADS, w, dw, M, V, *numbers, w.size)
 
 
@@ -84,7 +84,7 @@ def adam_twin(w: Array, dw: Array, M: Array, V: Array, beta_1: float, beta_2: fl
 
 def sgd(w: Array, dw: Array, rate: Any) -> None:
     """Change w, a flat vector."""
-    source.launch("sgd", w, blocks_for(w.size), THREADS, w, dw, *changing(rate), w.size)
+    source.launch("sgd", w, blocks_for(w.size), THREADS, w, dw, *changing(rate, w), w.size)
 
 
 def sgd_twin(w: Array, dw: Array, rate: Any) -> None:
@@ -94,7 +94,7 @@ def sgd_twin(w: Array, dw: Array, rate: Any) -> None:
 
 def momentum(w: Array, dw: Array, m: Array, kept: float, nesterov: bool, rate: Any) -> None:
     """Change w and m, flat vectors."""
-    numbers = (float(kept), int(nesterov), *changing(rate))
+    numbers = (float(kept), int(nesterov), *changing(rate, w))
     source.launch("momentum", w, blocks_for(w.size), THREADS, w, dw, m, *numbers, w.size)
 
 
@@ -108,7 +108,7 @@ def rmsprop(
     w: Array, dw: Array, v: Array, a: Array | None, m: Array | None, rho: float, kept: float, epsilon: float, rate: Any
 ) -> None:
     """Change w, v, and where they are given a and m, flat vectors."""
-    numbers = (float(rho), float(kept), float(epsilon), *changing(rate))
+    numbers = (float(rho), float(kept), float(epsilon), *changing(rate, w))
     source.launch("rmsprop", w, blocks_for(w.size), THREADS, w, dw, v, a, m, *numbers, w.size)
 
 

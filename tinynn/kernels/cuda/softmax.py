@@ -1,5 +1,6 @@
-"""Softmax and its logarithm along rows, alone and under a cross-entropy; the plain lines are in tinynn/layers/activations.py
-and tinynn/losses/crossentropy.py.
+"""Softmax and its logarithm along rows, alone and under a cross-entropy.
+
+The plain lines are in tinynn/layers/activations.py and tinynn/losses/crossentropy.py.
 
     softmax          m = max x, s = sum exp(x - m), y = exp(x - m) / s        dx = y (dy - sum dy y)
     log_softmax      y = x - m - log s                                        dx = dy - exp(y) sum dy
@@ -35,7 +36,7 @@ __device__ T row_sum_exp(const T* x, T m, Size F) {
     return block_sum(s);
 }
 
-#define ROW(x, F) ((x) + blockIdx.x * (F))
+#define ROW(all, F) ((all) + blockIdx.x * (F))
 
 extern "C" __global__ void softmax(const T* xs, T* ys, Size F) {
     const T* x = ROW(xs, F);
@@ -91,7 +92,7 @@ extern "C" __global__ void categorical_crossentropy_backward(
     IN_BLOCK(i, F) dz[i] = dv * (q[i] * all - t[i]);
 }
 
-extern "C" __global__ void sparse_crossentropy(const Size* k, const T* zs, T* v, T* qs, Size F) {
+extern "C" __global__ void sparse_categorical_crossentropy(const Size* k, const T* zs, T* v, T* qs, Size F) {
     const T* z = ROW(zs, F);
     T* q = ROW(qs, F);
     T m = row_max(z, F), s = row_sum_exp(z, m, F);
@@ -99,7 +100,7 @@ extern "C" __global__ void sparse_crossentropy(const Size* k, const T* zs, T* v,
     if (threadIdx.x == 0) v[blockIdx.x] = log(s) - (z[k[blockIdx.x]] - m);
 }
 
-extern "C" __global__ void sparse_crossentropy_backward(
+extern "C" __global__ void sparse_categorical_crossentropy_backward(
     const Size* k, const T* qs, T dv, const T* dv_at, T* dzs, Size F) {
     const T* q = ROW(qs, F);
     T* dz = ROW(dzs, F);
@@ -179,8 +180,8 @@ def categorical_crossentropy_twin(t: Array, z: Array) -> tuple[Array, Array]:
 def categorical_crossentropy_backward(dv: Any, t: Array, q: Array) -> Array:
     """Return dz; dv is a number, or an array of one for each row."""
     dz, F = array_module(q).empty_like(q), q.shape[-1]
-    launched = source.launch
-    launched("categorical_crossentropy_backward", q, q.size // F, threads_for(F), flat(t), q, *weights(dv, q), dz, F)
+    given = (flat(t), q, *weights(dv, q), dz)
+    source.launch("categorical_crossentropy_backward", q, q.size // F, threads_for(F), *given, F)
     return dz
 
 
@@ -189,30 +190,31 @@ def categorical_crossentropy_backward_twin(dv: Any, t: Array, q: Array) -> Array
     return dv * (q * t.sum(axis=-1, keepdims=True) - t)
 
 
-def sparse_crossentropy(k: Array, z: Array) -> tuple[Array, Array]:
+def sparse_categorical_crossentropy(k: Array, z: Array) -> tuple[Array, Array]:
     """Return the values v (N,) and the probabilities q = softmax(z) of rows (N, F), for class numbers k (N,)."""
     xp: Any = array_module(z)
     N, F = z.shape
     v, q = xp.empty(N, dtype=z.dtype), xp.empty(z.shape, dtype=z.dtype)
-    source.launch("sparse_crossentropy", z, N, threads_for(F), flat(k.astype("int64", copy=False)), flat(z), v, q, F)
+    given = (flat(k.astype("int64", copy=False)), flat(z), v, q)
+    source.launch("sparse_categorical_crossentropy", z, N, threads_for(F), *given, F)
     return v, q
 
 
-def sparse_crossentropy_twin(k: Array, z: Array) -> tuple[Array, Array]:
-    """Do what `sparse_crossentropy` does, with NumPy."""
+def sparse_categorical_crossentropy_twin(k: Array, z: Array) -> tuple[Array, Array]:
+    """Do what `sparse_categorical_crossentropy` does, with NumPy."""
     return -log_softmax_twin(z)[np.arange(len(k)), k], softmax_twin(z)
 
 
-def sparse_crossentropy_backward(dv: Any, k: Array, q: Array) -> Array:
+def sparse_categorical_crossentropy_backward(dv: Any, k: Array, q: Array) -> Array:
     """Return dz (N, F); dv is a number, or an array of one for each row."""
     dz, (N, F) = array_module(q).empty_like(q), q.shape
     classes = flat(k.astype("int64", copy=False))
-    source.launch("sparse_crossentropy_backward", q, N, threads_for(F), classes, q, *weights(dv, q), dz, F)
+    source.launch("sparse_categorical_crossentropy_backward", q, N, threads_for(F), classes, q, *weights(dv, q), dz, F)
     return dz
 
 
-def sparse_crossentropy_backward_twin(dv: Any, k: Array, q: Array) -> Array:
-    """Do what `sparse_crossentropy_backward` does, with NumPy."""
+def sparse_categorical_crossentropy_backward_twin(dv: Any, k: Array, q: Array) -> Array:
+    """Do what `sparse_categorical_crossentropy_backward` does, with NumPy."""
     dz = q.copy()
     dz[np.arange(len(k)), k] -= 1
     return np.reshape(dv, (-1, 1)) * dz
