@@ -22,7 +22,17 @@ from tests.guard import FakeCuPy, GuardArray
 SHIM = (Path(__file__).parent / "cuda_on_cpu.h").read_text()
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
+DTYPES = {"float": "float32", "double": "float64", "Size": "int64", "Word": "uint64"}
 C_TYPES = {"f": ctypes.c_float, "d": ctypes.c_double, "q": ctypes.c_longlong, "l": ctypes.c_longlong}
+
+
+def kinds_of(parameters: str, number: str) -> list[str]:
+    """Return the dtype of every parameter, after a star where it is a pointer."""
+    kinds = []
+    for parameter in parameters.split(","):
+        words, dtypes = parameter.replace("*", " * ").split(), {**DTYPES, "T": number}
+        kinds.append("*" * ("*" in words) + next(dtypes[word] for word in words if word in dtypes))
+    return kinds
 
 
 def waiting(code: str) -> set[str]:
@@ -73,14 +83,16 @@ class Kernel:
 
     launches: int = 0
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, kinds: list[str]) -> None:
         self.function = function
+        self.kinds = kinds
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
         Kernel.launches += 1
         assert 1 <= block[0] <= 1024
         shape = (ctypes.c_uint * 4)(*(*grid, 1, 1)[:3], block[0])
-        start = functools.partial(self.function, shape, *map(self.pack, arguments))
+        packed = [self.pack(*pair) for pair in zip(arguments, self.kinds, strict=True)]
+        start = functools.partial(self.function, shape, *packed)
         if Capture.current is not None:
             for argument in arguments:
                 if isinstance(argument, GuardArray):
@@ -89,14 +101,17 @@ class Kernel:
         start()
 
     @staticmethod
-    def pack(argument: Any) -> Any:
-        """Return an argument as ctypes wants it; refuse what a kernel would misunderstand."""
+    def pack(argument: Any, kind: str) -> Any:
+        """Return an argument as ctypes wants it; refuse what a kernel of this signature would misunderstand."""
         if argument is None:
+            assert kind.startswith("*")
             return ctypes.c_void_p(None)
         if isinstance(argument, GuardArray):
             assert argument.wrapped.flags.c_contiguous, "a kernel got an array that is not contiguous"
+            assert kind == f"*{argument.dtype}", f"a kernel got an array of {argument.dtype} for {kind}"
             return ctypes.c_void_p(argument.wrapped.ctypes.data)
         assert isinstance(argument, np.generic), f"a kernel got a {type(argument)}"
+        assert kind == str(argument.dtype), f"a kernel got a {argument.dtype} for {kind}"
         return C_TYPES[argument.dtype.char](argument.item())
 
 
@@ -105,10 +120,12 @@ class RawModule:
 
     def __init__(self, code: str) -> None:
         self.library = library(code)
+        number = DTYPES[re.match(r"typedef (\w+) T;", code).group(1)]
+        self.kinds = {name: kinds_of(parameters, number) for name, parameters in KERNEL.findall(code)}
 
     def get_function(self, name: str) -> Kernel:
         """Return a kernel."""
-        return Kernel(getattr(self.library, f"run_{name}"))
+        return Kernel(getattr(self.library, f"run_{name}"), self.kinds[name])
 
 
 class EmulatedCuPy(FakeCuPy):

@@ -38,6 +38,14 @@ from tinynn.kernels.cuda.activations import (
 )
 from tinynn.kernels.cuda.columns import column_sums
 from tinynn.kernels.cuda.losses import binary_crossentropy, binary_crossentropy_backward
+from tinynn.kernels.cuda.normalization import (
+    columns_backward,
+    columns_forward,
+    columns_sums,
+    moments,
+    rows_backward,
+    rows_forward,
+)
 from tinynn.kernels.cuda.optimizers import adam, momentum, rmsprop, sgd
 from tinynn.kernels.cuda.softmax import (
     categorical_crossentropy,
@@ -60,6 +68,9 @@ __all__ = [
     "categorical_crossentropy",
     "categorical_crossentropy_backward",
     "column_sums",
+    "columns_backward",
+    "columns_forward",
+    "columns_sums",
     "elu",
     "elu_backward",
     "gelu",
@@ -80,10 +91,13 @@ __all__ = [
     "log_sigmoid_backward",
     "log_softmax",
     "log_softmax_backward",
+    "moments",
     "momentum",
     "relu",
     "relu_backward",
     "rmsprop",
+    "rows_backward",
+    "rows_forward",
     "sgd",
     "sigmoid",
     "sigmoid_backward",

@@ -129,7 +129,7 @@ ACTIVATIONS = {
         (),
         "x",
         "return x * sigmoid_of(x);",
-        "T s = sigmoid_of(x); return dy * s + dy * x * s * (1 - s);",
+        "return dy * sigmoid_of(x) + dy * x * sigmoid_slope(x);",
         lambda x: x * sigmoid_twin(x),
         silu_backward_twin,
     ),
@@ -146,8 +146,8 @@ ACTIVATIONS = {
         (),
         "x",
         "return x * sigmoid_of(K * (x + CUBIC * x * x * x));",
-        "T P = sigmoid_of(K * (x + CUBIC * x * x * x)), p = K * P * (1 - P) * (1 + 3 * CUBIC * x * x);"
-        " return dy * P + dy * x * p;",
+        "T z = K * (x + CUBIC * x * x * x);"
+        " return dy * sigmoid_of(z) + dy * x * (sigmoid_slope(z) * K * (1 + 3 * CUBIC * x * x));",
         lambda x: x * sigmoid_twin(K * (x + CUBIC * x**3)),
         gelu_tanh_backward_twin,
     ),
@@ -184,6 +184,11 @@ SHARED = rf"""
 __device__ T sigmoid_of(T x) {{
     T e = exp(-fabs(x));  // cannot overflow
     return (x < 0 ? e : T(1)) / (1 + e);
+}}
+
+__device__ T sigmoid_slope(T x) {{
+    T e = exp(-fabs(x));  // P (1 - P), exact where P is near 1
+    return e / ((1 + e) * (1 + e));
 }}
 
 __device__ T between(T x, T least, T most) {{
@@ -291,7 +296,7 @@ def biased(z: Array, b: Array, name: str, *numbers: Any) -> tuple[Array, Array]:
     activation = ACTIVATIONS[name]
     y = z if activation.keeps == "y" else array_module(z).empty_like(z)
     given = map(float, numbers[: len(activation.numbers)])
-    source.launch(f"{name}_biased", z, blocks_for(z.size), THREADS, z, b, y, z.size, z.shape[-1], *given)
+    source.launch(f"{name}_biased", z, blocks_for(z.size), THREADS, z, flat(b, z), y, z.size, z.shape[-1], *given)
     return y, z
 
 
@@ -305,11 +310,12 @@ def biased_backward(dy: Array, kept: Array, db: Array, name: str, *numbers: Any)
     rows = kept.size // columns
     grid = grid_for(rows, columns)
     da = xp.empty(kept.shape, dtype=kept.dtype)
-    parts = db.reshape(1, columns) if grid[1] == 1 else xp.empty((grid[1], columns), dtype=kept.dtype)
-    arrays = flat(dy.astype(kept.dtype, copy=False)), kept, da, parts
+    direct = grid[1] == 1 and db.dtype == kept.dtype
+    parts = db.reshape(1, columns) if direct else xp.empty((grid[1], columns), dtype=kept.dtype)
     given = map(float, numbers[: len(ACTIVATIONS[name].numbers)])
+    arrays = flat(dy, kept), kept, da, parts
     source.launch(f"{name}_biased_backward", kept, grid, 32 * LANES, *arrays, rows, columns, *given)
-    if grid[1] > 1:
+    if not direct:
         add_slabs(parts, db)
     return da
 

@@ -88,9 +88,12 @@ def grid_for(rows: int, columns: int) -> tuple[int, int]:
 def add_slabs(parts: Array, out: Array | None = None) -> Array:
     """Return the sum of all rows of `parts`."""
     slabs, columns = parts.shape
-    s = array_module(parts).empty(columns, dtype=parts.dtype) if out is None else out
-    source.launch("slab_sums", parts, blocks_for(columns), THREADS, parts, s, slabs, columns)
-    return s
+    if out is None or out.dtype == parts.dtype:
+        s: Array = array_module(parts).empty(columns, dtype=parts.dtype) if out is None else out
+        source.launch("slab_sums", parts, blocks_for(columns), THREADS, parts, s, slabs, columns)
+        return s
+    out[...] = add_slabs(parts)
+    return out
 
 
 def column_sums(x: Array, out: Array | None = None) -> Array:
@@ -99,9 +102,10 @@ def column_sums(x: Array, out: Array | None = None) -> Array:
     N = x.size // C
     grid = grid_for(N, C)
     xp: Any = array_module(x)
-    parts = xp.empty((grid[1], C), dtype=x.dtype) if out is None or grid[1] > 1 else out.reshape(1, C)
+    direct = grid[1] == 1 and out is not None and out.dtype == x.dtype
+    parts = out.reshape(1, C) if out is not None and direct else xp.empty((grid[1], C), dtype=x.dtype)
     source.launch("column_sums", x, grid, 32 * LANES, flat(x), parts, N, C)
-    return parts.reshape(C) if grid[1] == 1 else add_slabs(parts, out)
+    return parts.reshape(C) if direct else add_slabs(parts, out)
 
 
 def column_sums_twin(x: Array) -> Array:

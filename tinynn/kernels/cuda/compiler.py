@@ -137,6 +137,8 @@ def threads_for(columns: int) -> int:
     return min(max(1, -(-columns // (32 * ROW))) * 32, 512)
 
 
-def flat(x: Array) -> Array:
-    """Return x with its numbers one after the other in memory: x itself, or a copy."""
+def flat(x: Array, like: Array | None = None) -> Array:
+    """Return x with its numbers one after the other in memory, and of another's type: x itself, or a copy."""
+    if like is not None:
+        x = x.astype(like.dtype, copy=False)
     return array_module(x).ascontiguousarray(x)
