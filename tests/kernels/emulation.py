@@ -23,7 +23,7 @@ SHIM = (Path(__file__).parent / "cuda_on_cpu.h").read_text()
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
 DTYPES = {"float": "float32", "double": "float64", "Size": "int64", "Word": "uint64"}
-C_TYPES = {"f": ctypes.c_float, "d": ctypes.c_double, "q": ctypes.c_longlong, "l": ctypes.c_longlong}
+C_TYPES = {"f": ctypes.c_float, "d": ctypes.c_double, "l": ctypes.c_longlong, "L": ctypes.c_ulonglong}
 
 
 def kinds_of(parameters: str, number: str) -> list[str]:

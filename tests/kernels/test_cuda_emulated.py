@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynn.backend import choose_device, to_host
+from tinynn.backend import to_host
 from tinynn.kernels.cuda import activations, columns, losses, normalization, optimizers
 
 softmax = importlib.import_module("tinynn.kernels.cuda.softmax")  # the package has the function under this name
@@ -16,17 +16,6 @@ softmax = importlib.import_module("tinynn.kernels.cuda.softmax")  # the package 
 LONG = np.longdouble
 
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-@pytest.fixture(params=["emulated", pytest.param("cuda", marks=pytest.mark.gpu)])
-def xp(request: pytest.FixtureRequest) -> Any:
-    """What runs the kernels: a device, or a compiler that makes C++ of them."""
-    if request.param == "emulated":
-        return request.getfixturevalue("emulated_cupy")
-    try:
-        return choose_device("cuda").xp
-    except RuntimeError as error:
-        pytest.skip(str(error))
 
 
 def assert_equal(found: Any, expected: np.ndarray, dtype: str, factor: float = 16) -> None:

@@ -47,6 +47,7 @@ from tinynn.kernels.cuda.normalization import (
     rows_forward,
 )
 from tinynn.kernels.cuda.optimizers import adam, momentum, rmsprop, sgd
+from tinynn.kernels.cuda.random import draw_kept, draw_normal
 from tinynn.kernels.cuda.softmax import (
     categorical_crossentropy,
     categorical_crossentropy_backward,
@@ -71,6 +72,8 @@ __all__ = [
     "columns_backward",
     "columns_forward",
     "columns_sums",
+    "draw_kept",
+    "draw_normal",
     "elu",
     "elu_backward",
     "gelu",

@@ -108,9 +108,7 @@ class Source:
             pointer to nothing.
         """
         number = like.dtype.type
-        packed = tuple(
-            number(a) if isinstance(a, float) else np.int64(a) if isinstance(a, int) else a for a in arguments
-        )
+        packed = tuple(number(a) if type(a) is float else np.int64(a) if type(a) is int else a for a in arguments)
         grid = blocks if isinstance(blocks, tuple) else (blocks,)
         self.function(array_module(like), like.dtype.char, kernel)(grid, (threads,), packed)
 
