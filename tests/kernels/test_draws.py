@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinynn import Sequential
 from tinynn.backend import to_host
 from tinynn.kernels.draws import Draws
-from tinynn.layers import Dropout
+from tinynn.layers import Dense, Dropout, GaussianNoise
 
 KEY = (2**64 - 3, 12345)
 SHAPES = [(1,), (7,), (8,), (3, 3), (5000,), (2, 3, 701)]
@@ -27,7 +28,7 @@ def test_a_device_draws_what_the_host_draws(dtype: str, xp: Any) -> None:
         np.testing.assert_array_equal(to_host(m), host.kept(shape, 0.3, 1.25, here))
         x = device.normal(shape, there)
         assert x.dtype == dtype
-        np.testing.assert_array_max_ulp(to_host(x).astype("float32"), host.normal(shape, here).astype("float32"), 1)
+        np.testing.assert_allclose(to_host(x), host.normal(shape, here), rtol=0, atol=2e-6)
     assert device.drawn == host.drawn == 2 * len(SHAPES)
 
 
@@ -86,3 +87,35 @@ def test_a_state_goes_on(xp: Any) -> None:
     draws.kept((5,), 0.5, 1.0, like)
     other = Draws.from_state(draws.get_state())
     np.testing.assert_array_equal(to_host(other.kept((5,), 0.5, 1.0, like)), to_host(draws.kept((5,), 0.5, 1.0, like)))
+
+
+def test_training_with_noise_goes_on_from_a_checkpoint(xp: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(64, 5)).astype("float32")
+
+    def made() -> Sequential:
+        layers = [Dense(8, "relu", input_shape=(5,)), Dropout(0.4), GaussianNoise(0.1), Dense(1)]
+        model = Sequential(layers, seed=3, device="cuda")
+        model.compile("adam", "mean_squared_error")
+        return model
+
+    one, other = made(), made()
+    one.fit(x, x[:, :1], epochs=1, verbose=0)
+    other.fit(x, x[:, :1], epochs=2, verbose=0)  # elsewhere
+    other.set_weights(one.get_weights())
+    other.set_training_state(one.get_training_state() or {})
+    for model in (one, other):
+        model.fit(x, x[:, :1], epochs=1, verbose=0)
+    for mine, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_one_seed_trains_the_same_network_on_every_device(xp: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(64, 5)).astype("float32")
+    weights = []
+    for device in ("cpu", "cuda"):
+        model = Sequential([Dense(8, "tanh", input_shape=(5,)), Dropout(0.4), Dense(1)], seed=3, device=device)
+        model.compile("adam", "mean_squared_error")
+        model.fit(x, x[:, :1], epochs=3, verbose=0)
+        weights.append(model.get_weights())
+    for mine, theirs in zip(*weights, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)

@@ -37,7 +37,7 @@ class Draws:
     """
 
     def __init__(self, key: Any, drawn: int = 0) -> None:
-        self.key = (np.uint64(key[0]), np.uint64(key[1]))
+        self.key = np.array([int(part) for part in key], dtype=np.uint64)
         self.on_host = drawn
         self.on_device: Any = None  # the count there, and how many blocks of threads have read it, once it was used
 
@@ -49,7 +49,7 @@ class Draws:
     def uniform(self, shape: Sequence[int]) -> Array:
         """Draw numbers from 0 to below 1 on the host, in float32."""
         draw, self.on_host, self.on_device = self.drawn, self.drawn + 1, None
-        philox = np.random.Philox(key=np.array(self.key), counter=[0, draw, 0, 0])
+        philox = np.random.Philox(key=self.key, counter=[0, draw, 0, 0])
         return np.random.Generator(philox).random(shape, dtype=np.float32)
 
     def kept(self, shape: Sequence[int], rate: float, scale: float, like: Array) -> Array:
@@ -64,12 +64,18 @@ class Draws:
         return on_device
 
     def normal(self, shape: Sequence[int], like: Array) -> Array:
-        """Draw normal numbers of mean 0 and variance 1, rounded to float32, as an array like another."""
+        """Draw normal numbers of mean 0 and variance 1 in float32, as an array like another.
+
+        Two of two even ones (Box & Muller 1958); a device's logarithms and sines may differ in the last place.
+        """
         kernels = self.kernels(like)
         if kernels is None:
-            u, v = np.moveaxis(self.uniform((*shape, 2)).astype(np.float64), -1, 0)
-            n = np.sqrt(-2 * np.log(1 - u)) * np.cos(2 * math.pi * v)
-            return array_module(like).asarray(n.astype(np.float32).astype(like.dtype))
+            size = math.prod(shape)
+            uv = self.uniform((-(-size // 2), 2))
+            r, angle = np.sqrt(np.float32(-2) * np.log(1 - uv[:, 0])), np.float32(2 * math.pi) * uv[:, 1]
+            np.multiply(r, np.cos(angle), out=uv[:, 0])
+            np.multiply(r, np.sin(angle), out=uv[:, 1])
+            return array_module(like).asarray(uv.reshape(-1)[:size].reshape(shape).astype(like.dtype, copy=False))
         on_device: Array = array_module(like).empty(shape, dtype=like.dtype)
         kernels.draw_normal(self.state(like), self.key, on_device)
         return on_device

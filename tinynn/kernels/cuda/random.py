@@ -9,11 +9,11 @@ in device memory, and the last block of threads that has read it moves it on: ea
 next draw.
 
     kept     u >= rate ? scale : 0           u_j = (j-th half of the words >> 8) / 2^24, the lower half first
-    normal   sqrt(-2 log(1 - u)) cos(2 pi v), u_j and v_j the two halves of word j       (Box & Muller 1958)
+    normal   r cos(2 pi v), r sin(2 pi v), r = sqrt(-2 log(1 - u)), u and v the halves of a word   (Box & Muller 1958)
 
 The twins are in tinynn/kernels/draws.py, where NumPy draws them for the CPU.
 
-Launch   a thread makes the four words of a counter, and writes 8 or 4 numbers; blocks of 256
+Launch   a thread makes the four words of a counter, and writes 8 numbers; blocks of 256
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ extern "C" __global__ void kept(Word* state, Word k0, Word k1, double rate, doub
 
 extern "C" __global__ void normal(Word* state, Word k0, Word k1, T* x, Size n) {
     Word draw = state[0];
-    EACH(block, (n + 3) / 4) {
+    EACH(block, (n + 7) / 8) {
         Word c[4] = {(Word)block + 1, draw, 0, 0};
         philox(c, k0, k1);
-        for (int j = 0; j < 4; j++)
-            if (block * 4 + j < n) {
-                double u = lower_half(c[j]), v = upper_half(c[j]);
-                x[block * 4 + j] = (T)(float)(sqrt(-2 * log(1 - u)) * cos(6.283185307179586 * v));
+        for (int j = 0; j < 8; j++)
+            if (block * 8 + j < n) {
+                float r = sqrt(-2 * log(1 - lower_half(c[j / 2]))), angle = 6.2831853f * upper_half(c[j / 2]);
+                x[block * 8 + j] = r * (j % 2 ? sin(angle) : cos(angle));
             }
     }
     next_draw(state);
@@ -96,5 +96,5 @@ def draw_kept(state: Array, key: tuple[Any, Any], rate: float, scale: float, m: 
 
 
 def draw_normal(state: Array, key: tuple[Any, Any], x: Array) -> None:
-    """Fill x with normal numbers of mean 0 and variance 1, rounded to float32; and move the draw on."""
-    source.launch("normal", x, blocks_for(-(-x.size // 4)), THREADS, state, *key, x, x.size)
+    """Fill x with normal numbers of mean 0 and variance 1, in float32; and move the draw on."""
+    source.launch("normal", x, blocks_for(-(-x.size // 8)), THREADS, state, *key, x, x.size)
