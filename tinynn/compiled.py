@@ -14,6 +14,7 @@ from tinynn.backend import Array, to_device, to_host
 from tinynn.data import Samples
 from tinynn.half import HalfPrecision
 from tinynn.io.model_file import describe, save_model
+from tinynn.kernels.draws import Draws
 from tinynn.kernels.precision import check_precision
 from tinynn.layers.activations import Linear
 from tinynn.layers.base import Layer, ShapeError
@@ -146,8 +147,10 @@ class Compiled(Model):
         """
         if self.optimizer is None or self.arena is None:
             return None
-        random = [None if layer.rng is None else layer.rng.bit_generator.state for layer in self.walk()]
-        return {"optimizer": self.optimizer.get_state(), "random": random}
+        layers = list(self.walk())
+        random = [None if layer.rng is None else layer.rng.bit_generator.state for layer in layers]
+        noise = [None if layer._draws is None else layer.draws.get_state() for layer in layers]
+        return {"optimizer": self.optimizer.get_state(), "random": random, "noise": noise}
 
     def set_training_state(self, state: Mapping[str, Any]) -> None:
         """Go on where another model of the same layers, compiled alike, stood.
@@ -171,9 +174,12 @@ class Compiled(Model):
             generators.append(None if given is None else np.random.default_rng(0))
             if generators[-1] is not None:
                 generators[-1].bit_generator.state = given
+        noise = state.get("noise", [None] * len(layers))
+        drawn = [None if given is None else Draws.from_state(given) for given in noise]
         optimizer.set_state(self.need_arena(), state["optimizer"])
-        for layer, rng in zip(layers, generators, strict=True):
+        for layer, rng, draws in zip(layers, generators, drawn, strict=True):
             layer.rng = rng
+            layer._draws = None if draws is None or rng is None else (rng, draws)
 
     def save(self, path: Any, *, include_optimizer: bool = True) -> None:
         """Write the whole model to one file: layers, weights, how it was compiled, and where its training stands.

@@ -17,11 +17,12 @@ from tinynn.backend import Array, array_module, to_host
 from tinynn.config import Configured, to_plain
 from tinynn.initializers import Initializer
 from tinynn.kernels import Kept, can_fuse
+from tinynn.kernels.draws import Draws
 from tinynn.parameter import Parameter
 from tinynn.regularizers import Regularizer
 
 # What most attributes are: nothing in which to look for layers.
-LEAVES = {type(None), bool, int, float, str, frozenset, np.ndarray, np.random.Generator, Parameter}
+LEAVES = {type(None), bool, int, float, str, frozenset, np.ndarray, np.random.Generator, Parameter, Draws}
 
 
 class ShapeError(ValueError):
@@ -88,6 +89,7 @@ class Layer(Configured):
     output_shape: Shape | None = None
     dtype: str = "float32"
     rng: np.random.Generator | None = None
+    _draws: tuple[np.random.Generator, Draws] | None = None  # the draws, and the generator that their key is from
     cache: Any = None
     ends_in_activation = False  # True where ``self.activation`` is the last thing forward does
     takes_mask = False  # True where forward has a parameter ``mask``: which steps of x count, (batch, steps) of bool
@@ -95,6 +97,7 @@ class Layer(Configured):
     takes_integers = False  # True where x holds numbers of things and not values: token ids
     plain = False  # True: run the lines that are read in forward and backward where a fused kernel would run
     has_fused = False  # whether there are fused kernels; set by __init_subclass__
+    kernel = ""  # the one that forward_fused runs: where there is none for an array, the plain lines run
     unfilled: Any = None  # called for zeros in place of the initializers, where a file will fill the weights
     view_names: frozenset[str] = frozenset()  # the attributes that Parameter.bind has set: values and gradients
     activity_penalty: Any = None  # a number where forward adds one to the loss; backward adds its gradient
@@ -237,6 +240,13 @@ class Layer(Configured):
             self.rng = np.random.default_rng()
         return self.rng
 
+    @property
+    def draws(self) -> Draws:
+        """The random numbers of a layer that disturbs the signal; a generator set anew makes them begin anew."""
+        if self._draws is None or self._draws[0] is not self.rng:
+            self._draws = self.random, Draws(self.random.integers(2**64, size=2, dtype=np.uint64))
+        return self._draws[1]
+
     def take_cache(self) -> Any:
         """Return what forward kept, and forget it: one backward for each forward.
 
@@ -259,7 +269,7 @@ class Layer(Configured):
 
         Not with ``plain``, nor while a parameter is complex for a gradient check.
         """
-        if not self.has_fused or self.plain or not can_fuse(x):
+        if not self.has_fused or self.plain or not can_fuse(x, self.kernel):
             return False
         return all(parameter.value.dtype.char in "fd" for parameter in self.own_parameters)
 

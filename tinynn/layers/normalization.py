@@ -57,6 +57,8 @@ class LayerNormalization(Normalization):
            [-1.,  1.]])
     """
 
+    kernel = "rows_forward"
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return gamma xhat + beta."""
         if self.fused(x):
@@ -100,7 +102,7 @@ class LayerNormalization(Normalization):
     def forward_fused(self, x: Array, training: bool = False) -> Array:
         """Do what forward does, row by row."""
         x2 = self.rows(x)
-        y2, mean, inv = fused_kernels().rows_forward(x2, *self.factors, self.epsilon, centered=True)
+        y2, mean, inv = fused_kernels(x2).rows_forward(x2, *self.factors, self.epsilon, centered=True)
         self.cache = Kept([x2, mean, inv, x.shape])
         return self.unrows(y2, x.shape)
 
@@ -108,7 +110,7 @@ class LayerNormalization(Normalization):
         """Do what backward does, row by row."""
         x2, mean, inv, shape = self.take_cache()
         gamma, _ = self.factors
-        dgamma, dbeta, dx2 = fused_kernels().rows_backward(
+        dgamma, dbeta, dx2 = fused_kernels(dy).rows_backward(
             self.rows(dy), x2, gamma, mean, inv, centered=True, need_dx=need_dx
         )
         if self.center:
@@ -152,6 +154,8 @@ class RMSNormalization(Normalization):
            [-1.,  1.]])
     """
 
+    kernel = "rows_forward"
+
     def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **options: Any) -> None:
         super().__init__(axis, epsilon, center=False, **options)
 
@@ -189,7 +193,7 @@ class RMSNormalization(Normalization):
     def forward_fused(self, x: Array, training: bool = False) -> Array:
         """Do what forward does, row by row."""
         x2 = self.rows(x)
-        y2, mean, inv = fused_kernels().rows_forward(x2, *self.factors, self.epsilon, centered=False)
+        y2, mean, inv = fused_kernels(x2).rows_forward(x2, *self.factors, self.epsilon, centered=False)
         self.cache = Kept([x2, mean, inv, x.shape])
         return self.unrows(y2, x.shape)
 
@@ -197,7 +201,7 @@ class RMSNormalization(Normalization):
         """Do what backward does, row by row."""
         x2, mean, inv, shape = self.take_cache()
         gamma, _ = self.factors
-        dgamma, dbeta, dx2 = fused_kernels().rows_backward(
+        dgamma, dbeta, dx2 = fused_kernels(dy).rows_backward(
             self.rows(dy), x2, gamma, mean, inv, centered=False, need_dx=need_dx
         )
         if self.center:

@@ -315,8 +315,7 @@ class Recurrent(Layer):
 
     def draw_mask(self, x: Array, rate: float, shape: Shape) -> Array:
         """Return a mask of 0 with probability `rate` and 1 / (1 - rate) elsewhere: the mean stays as it is."""
-        kept = self.random.random(shape) >= rate          # drawn on the host: the same on every device
-        return array_module(x).asarray(kept / (1 - rate), dtype=x.dtype)
+        return self.draws.kept(shape, rate, 1 / (1 - rate), x)
 
     def by_time(self, x: Array) -> Array:
         """Return (B, T, F) as (T, B, F), in the order in which the steps are read."""

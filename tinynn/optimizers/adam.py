@@ -109,8 +109,8 @@ class Adam(Moments):
         M, V = slots[:2]
         (rate,) = self.numbers
         epsilon = self.epsilon / math.sqrt(1 - self.beta_2)
-        if not self.plain and not self.amsgrad and can_fuse(w):
-            fused_kernels().adam(w, dw, M, V, self.beta_1, self.beta_2, epsilon, rate)
+        if not self.plain and not self.amsgrad and can_fuse(w, "adam"):
+            fused_kernels(w).adam(w, dw, M, V, self.beta_1, self.beta_2, epsilon, rate)
             return
 
         M *= self.beta_1

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinynn.arguments import check_number
 from tinynn.backend import Array, array_module
+from tinynn.kernels import can_fuse, fused_kernels
 from tinynn.optimizers.base import Optimizer
 from tinynn.schedules import LearningRateSchedule
 
@@ -52,6 +53,13 @@ class SGD(Optimizer):
         """Change w."""
         xp = array_module(w)
         (rate,) = self.numbers
+        if not self.plain and can_fuse(w, "momentum"):
+            kernels = fused_kernels(w)
+            if self.momentum:
+                kernels.momentum(w, dw, *slots, self.momentum, self.nesterov, rate)
+            else:
+                kernels.sgd(w, dw, rate)
+            return
         step = xp.multiply(dw, rate, out=scratch)
         if not self.momentum:
             w -= step
@@ -107,6 +115,10 @@ class RMSprop(Optimizer):
         xp = array_module(w)
         slot = dict(zip(self.slot_names, slots, strict=True))
         v = slot["v"]
+        if not self.plain and can_fuse(w, "rmsprop"):
+            settings = (self.rho, self.momentum, self.epsilon)
+            fused_kernels(w).rmsprop(w, dw, v, slot.get("a"), slot.get("m"), *settings, *self.numbers)
+            return
         square = xp.multiply(dw, dw, out=scratch)
         square *= 1 - self.rho
         v *= self.rho

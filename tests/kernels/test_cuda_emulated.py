@@ -1,0 +1,175 @@
+"""The CUDA kernels, run on the CPU or on a device: each equals its twin in NumPy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynn.backend import to_host
+from tinynn.kernels.cuda import activations, columns, losses, normalization, optimizers
+
+softmax = importlib.import_module("tinynn.kernels.cuda.softmax")  # the package has the function under this name
+
+LONG = np.longdouble
+
+every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def assert_equal(found: Any, expected: np.ndarray, dtype: str, factor: float = 16) -> None:
+    """Compare with what the twin made of longer numbers: 16 units of the last place of the largest number."""
+    found = to_host(found)
+    assert found.dtype == dtype
+    assert found.shape == expected.shape
+    atol = factor * np.finfo(dtype).eps * np.abs(expected).max(initial=1.0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+
+
+NUMBERS = {"relu": (2.0,), "leaky_relu": (0.2,), "elu": (1.1, 1.5, 0.8)}
+
+
+@pytest.mark.parametrize("name", activations.ACTIVATIONS)
+@pytest.mark.parametrize("shape", [(3, 5), (1300, 3), (2, 3, 40)], ids=str)
+@every_dtype
+def test_activations(name: str, shape: tuple[int, ...], dtype: str, xp: Any) -> None:
+    activation, numbers = activations.ACTIVATIONS[name], NUMBERS.get(name, ())
+    rng = np.random.default_rng(0)
+    x, dy = ((3 * rng.normal(size=shape)).astype(dtype) for _ in range(2))
+    b = rng.normal(size=shape[-1]).astype(dtype)
+    forward, backward = getattr(activations, name), getattr(activations, f"{name}_backward")
+    exact = x.astype(LONG)
+    y = activation.twin(exact, *numbers)
+    assert_equal(forward(xp.asarray(x), *numbers), y, dtype)
+    kept = exact if activation.keeps == "x" else y.astype(dtype).astype(LONG)
+    dx = activation.backward_twin(dy.astype(LONG), kept, *numbers)
+    assert_equal(backward(xp.asarray(dy), xp.asarray(kept.astype(dtype)), *numbers), dx, dtype)
+
+    y, kept = activations.biased(xp.asarray(x), xp.asarray(b), name, *numbers)
+    assert_equal(y, activations.biased_twin(exact, b.astype(LONG), name, *numbers), dtype)
+    db = xp.asarray(np.full_like(b, np.nan))
+    da, db_true = activations.biased_backward_twin(dy.astype(LONG), to_host(kept).astype(LONG), name, *numbers)
+    assert_equal(activations.biased_backward(xp.asarray(dy), kept, db, name, *numbers), da, dtype)
+    assert_equal(db, db_true, dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 33), (2500, 5), (2, 3, 10)], ids=str)
+@every_dtype
+def test_column_sums(shape: tuple[int, ...], dtype: str, xp: Any) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    true = columns.column_sums_twin(x.astype(LONG))
+    out = xp.asarray(np.full(shape[-1], np.nan, dtype))
+    assert columns.column_sums(xp.asarray(x), out).shape == true.shape
+    assert_equal(out, true, dtype)
+    assert_equal(columns.column_sums(xp.asarray(x)), true, dtype)
+
+
+ROWS = [(1, 1), (3, 5), (4, 37), (2, 3, 700)]
+
+
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@every_dtype
+def test_softmax(name: str, shape: tuple[int, ...], dtype: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, dy = ((5 * rng.normal(size=shape)).astype(dtype) for _ in range(2))
+    y = getattr(softmax, f"{name}_twin")(x.astype(LONG))
+    assert_equal(getattr(softmax, name)(xp.asarray(x)), y, dtype)
+    kept = y.astype(dtype)
+    dx = getattr(softmax, f"{name}_backward_twin")(dy.astype(LONG), kept.astype(LONG))
+    assert_equal(getattr(softmax, f"{name}_backward")(xp.asarray(dy), xp.asarray(kept)), dx, dtype)
+
+
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+@pytest.mark.parametrize("kind", ["categorical", "sparse_categorical", "binary"])
+@every_dtype
+def test_losses(kind: str, shape: tuple[int, ...], dtype: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    module = losses if kind == "binary" else softmax
+    z, t = (5 * rng.normal(size=shape)).astype(dtype), rng.random(shape).astype(dtype)
+    if kind == "sparse_categorical":
+        z, t = z.reshape(-1, shape[-1]), rng.integers(shape[-1], size=z.size // shape[-1]).astype("int32")
+    exact = t if kind == "sparse_categorical" else t.astype(LONG)
+    name = f"{kind}_crossentropy"
+    true = getattr(module, f"{name}_twin")(exact, z.astype(LONG))
+    for ours, theirs in zip(getattr(module, name)(xp.asarray(t), xp.asarray(z)), true, strict=True):
+        assert_equal(ours, theirs, dtype)
+    q = true[1].astype(dtype)
+    weights = rng.random((*z.shape[:-1], 1)).astype(dtype)
+    for dv, on_device in ((0.25, 0.25), (weights, xp.asarray(weights)), (weights[:1], xp.asarray(weights[:1]))):
+        if np.size(dv) == 1 or dv.shape == weights.shape:
+            dv = dv if isinstance(dv, float) else dv.astype(LONG)
+            dz = getattr(module, f"{name}_backward_twin")(dv, exact, q.astype(LONG))
+            assert_equal(getattr(module, f"{name}_backward")(on_device, xp.asarray(t), xp.asarray(q)), dz, dtype)
+
+
+SETTINGS = {
+    "adam": [(2, (0.9, 0.999, 1e-5))],
+    "sgd": [(0, ())],
+    "momentum": [(1, (0.9, False)), (1, (0.9, True))],
+    "rmsprop": [(1, (None, None, 0.9, 0.0, 1e-5)), (2, (None, 0.9, 0.0, 1e-5)), (3, (0.9, 0.8, 1e-5))],
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("where", ["a number", "on the device"])
+@every_dtype
+def test_optimizers(name: str, where: str, dtype: str, xp: Any) -> None:
+    for slots, settings in SETTINGS[name]:
+        rng = np.random.default_rng(0)
+        given = [np.abs(rng.normal(size=1000)).astype(dtype) for _ in range(2 + slots)]
+        exact, ours = [array.astype(LONG) for array in given], [xp.asarray(array) for array in given]
+        for rate in (0.1, 0.03):
+            getattr(optimizers, f"{name}_twin")(*exact, *settings, rate)
+            number = rate if where == "a number" else xp.asarray(np.array(rate, dtype))
+            getattr(optimizers, name)(*ours, *settings, number)
+        for found, true in zip(ours, exact, strict=True):
+            assert_equal(found, true, dtype, 64)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (1500, 37), (4, 700)], ids=str)
+@pytest.mark.parametrize("centered", [True, False])
+@pytest.mark.parametrize("scaled", [True, False])
+@every_dtype
+def test_normalization_of_rows(shape: tuple[int, int], centered: bool, scaled: bool, dtype: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, dy = ((1 + 2 * rng.normal(size=shape)).astype(dtype) for _ in range(2))
+    gamma, beta = (rng.normal(size=shape[1]).astype(dtype) if scaled else None for _ in range(2))
+    exact, on_device = ([None if a is None else to(a) for a in (x, gamma, beta)] for to in (LONG, xp.asarray))
+    true = normalization.rows_forward_twin(*exact, 1e-3, centered)
+    found = normalization.rows_forward(*on_device, 1e-3, centered)
+    for ours, theirs in zip(found, true, strict=True):
+        assert_equal(ours, theirs, dtype, 64)
+    kept = [to_host(array) for array in found[1:]]
+    true = normalization.rows_backward_twin(dy.astype(LONG), *exact[:2], *(k.astype(LONG) for k in kept), centered)
+    given = (xp.asarray(dy), *on_device[:2], *found[1:], centered)
+    for ours, theirs in zip(normalization.rows_backward(*given, need_dx=True), true, strict=True):
+        assert_equal(ours, theirs, dtype, 64)
+    assert normalization.rows_backward(*given, need_dx=False)[2].shape == (0, shape[1])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 5), (1, 2500, 37), (5, 3, 70)], ids=str)
+@pytest.mark.parametrize("scaled", [True, False])
+@every_dtype
+def test_normalization_of_columns(shape: tuple[int, int, int], scaled: bool, dtype: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, dy = ((100 + 2 * rng.normal(size=shape)).astype(dtype) for _ in range(2))
+    gamma, beta = (rng.normal(size=shape[2]).astype(dtype) if scaled else None for _ in range(2))
+    (x_long, gamma_long, beta_long), (x_on, gamma_on, beta_on) = (
+        [None if a is None else to(a) for a in (x, gamma, beta)] for to in (LONG, xp.asarray)
+    )
+    for ours, theirs in zip(normalization.moments(x_on), normalization.moments_twin(x_long), strict=True):
+        assert_equal(ours, theirs, dtype)
+    mean, inv, m, m_x = (rng.random((shape[0], shape[2])).astype(dtype) for _ in range(4))
+    kept_long, kept_on = ([to(array) for array in (mean, inv)] for to in (LONG, xp.asarray))
+    y = normalization.columns_forward_twin(x_long, *kept_long, gamma_long, beta_long)
+    assert_equal(normalization.columns_forward(x_on, *kept_on, gamma_on, beta_on), y, dtype)
+    true = normalization.columns_sums_twin(dy.astype(LONG), x_long, *kept_long)
+    for ours, theirs in zip(normalization.columns_sums(xp.asarray(dy), x_on, *kept_on), true, strict=True):
+        assert_equal(ours, theirs, dtype)
+    true = normalization.columns_backward_twin(
+        dy.astype(LONG), x_long, *kept_long, gamma_long, (m.astype(LONG), m_x.astype(LONG))
+    )
+    means = xp.asarray(m), xp.asarray(m_x)
+    assert_equal(normalization.columns_backward(xp.asarray(dy), x_on, *kept_on, gamma_on, means), true, dtype)
