@@ -231,8 +231,11 @@ def test_no_number_that_changes_is_frozen(kind: Any, fake_cupy: FakeCuPy) -> Non
 # Every layer -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kernels", ["plain", "emulated"])
 @pytest.mark.parametrize("row", TABLE, ids=str)
-def test_every_layer_is_captured_or_says_why_not(row: Row) -> None:
+def test_every_layer_is_captured_or_says_why_not(row: Row, kernels: str, request: pytest.FixtureRequest) -> None:
+    if kernels == "emulated":
+        request.getfixturevalue("emulated_cupy")
     models = []
     for graph in (False, "auto"):
         model = tinynn.Sequential([row.make()], seed=0, dtype="float64", device="cuda")

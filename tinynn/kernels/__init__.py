@@ -120,3 +120,20 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
         if product is not None:
             return product
     return np.matmul(a, b, out=out)
+
+
+def einsum(subscripts: str, a: Any, b: Any) -> Any:
+    """Return sums of products of two arrays with the same axes, such as ``"nf,nf->n"``.
+
+    NumPy's einsum makes no array of the products. CuPy's is a product of matrices inside, which a captured step cannot
+    hold; there the products are made, and summed.
+
+    Examples
+    --------
+    >>> einsum("nf,nf->n", np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
+    array([11.])
+    """
+    if isinstance(a, np.ndarray):
+        return np.einsum(subscripts, a, b)
+    axes, result = subscripts.split(",")[0], subscripts.split("->")[1]
+    return (a * b).sum(axis=tuple(at for at, axis in enumerate(axes) if axis not in result))

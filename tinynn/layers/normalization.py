@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.backend import Array, array_module
-from tinynn.kernels import Kept, fused_kernels
+from tinynn.kernels import Kept, einsum, fused_kernels
 from tinynn.layers.batch_normalization import BatchNormalization as BatchNormalization
 from tinynn.layers.batch_normalization import GroupNormalization as GroupNormalization
 from tinynn.layers.batch_normalization import Normalization
@@ -245,7 +245,7 @@ class UnitNormalization(Normalization):
         """Return x / max(|x|, 1e-12)."""
         xp = array_module(x)
         x2 = self.rows(x)                         # (..., F) -> (N, F)
-        n2 = xp.einsum("nf,nf->n", x2, x2)[:, None]
+        n2 = einsum("nf,nf->n", x2, x2)[:, None]
         norm = xp.sqrt(xp.clip(n2, self.epsilon**2, xp.inf))  # (N, 1)
         y2 = x2 / norm
         y = self.unrows(y2, x.shape)              # (N, F) -> (..., F)
@@ -257,7 +257,7 @@ class UnitNormalization(Normalization):
         xp = array_module(dy)
         y2, norm, long, shape = self.take_cache()
         dy2 = self.rows(dy)
-        dnorm = -xp.einsum("nf,nf->n", dy2, y2)[:, None] / norm  # y2 = x2 / norm
+        dnorm = -einsum("nf,nf->n", dy2, y2)[:, None] / norm  # y2 = x2 / norm
         dx2 = dy2 / norm + y2 * (dnorm * long)    # y2 = x2 / norm, norm = |x2| where it is long enough
         dx = self.unrows(dx2, shape)              # x2 = x in rows
         return dx
