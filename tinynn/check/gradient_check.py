@@ -254,6 +254,7 @@ def repeatable(layer: Layer) -> Callable[[Array, bool], Array]:
     def forward(x: Array, training: bool) -> Array:
         for inner, state in states.items():
             inner.random.bit_generator.state = state
+            inner.forget_draws()
         arrays = (x, *(parameter.value for parameter in layer.parameters if parameter.trainable))
         dtype = complex if any(np.iscomplexobj(array) for array in arrays) else float
         for parameter, value in kept:

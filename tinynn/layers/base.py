@@ -247,6 +247,10 @@ class Layer(Configured):
             self._draws = self.random, Draws(self.random.integers(2**64, size=2, dtype=np.uint64))
         return self._draws[1]
 
+    def forget_draws(self) -> None:
+        """Let the draws begin anew, with a key that the generator draws next."""
+        self._draws = None
+
     def take_cache(self) -> Any:
         """Return what forward kept, and forget it: one backward for each forward.
 

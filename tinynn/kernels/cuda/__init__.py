@@ -37,6 +37,7 @@ from tinynn.kernels.cuda.activations import (
     tanh_backward,
 )
 from tinynn.kernels.cuda.columns import column_sums
+from tinynn.kernels.cuda.convolution import convolution, convolution_input, convolution_weights
 from tinynn.kernels.cuda.losses import binary_crossentropy, binary_crossentropy_backward
 from tinynn.kernels.cuda.normalization import (
     columns_backward,
@@ -48,6 +49,15 @@ from tinynn.kernels.cuda.normalization import (
 )
 from tinynn.kernels.cuda.optimizers import adam, momentum, rmsprop, sgd
 from tinynn.kernels.cuda.random import draw_kept, draw_normal
+from tinynn.kernels.cuda.recurrent import (
+    factor,
+    gru_step,
+    gru_step_backward,
+    in_shares,
+    lstm_step,
+    lstm_step_backward,
+    product,
+)
 from tinynn.kernels.cuda.softmax import (
     categorical_crossentropy,
     categorical_crossentropy_backward,
@@ -72,20 +82,27 @@ __all__ = [
     "columns_backward",
     "columns_forward",
     "columns_sums",
+    "convolution",
+    "convolution_input",
+    "convolution_weights",
     "draw_kept",
     "draw_normal",
     "elu",
     "elu_backward",
+    "factor",
     "gelu",
     "gelu_backward",
     "gelu_tanh",
     "gelu_tanh_backward",
+    "gru_step",
+    "gru_step_backward",
     "hard_sigmoid",
     "hard_sigmoid_backward",
     "hard_swish",
     "hard_swish_backward",
     "hard_tanh",
     "hard_tanh_backward",
+    "in_shares",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",
@@ -94,8 +111,11 @@ __all__ = [
     "log_sigmoid_backward",
     "log_softmax",
     "log_softmax_backward",
+    "lstm_step",
+    "lstm_step_backward",
     "moments",
     "momentum",
+    "product",
     "relu",
     "relu_backward",
     "rmsprop",
