@@ -11,9 +11,11 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+
+calls_outside = 0  # of functions on the device, while nothing was captured
 
 REFUSED = "the current stream is capturing, so synchronous API calls are disallowed"
 
@@ -52,8 +54,8 @@ class Capture:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any], writes: Any
     ) -> Any:
         """Call a function that writes into an array, or makes a new one, and note how to do it again."""
-        if writes is not None:
-            self.note_write(writes)
+        for array in arrays_in(writes):
+            self.note_write(array)
         result = function(*arguments, **options)
         given = [owner(array) for array in arrays_in([*arguments, *options.values()])]
         if isinstance(result, np.generic):
@@ -63,7 +65,7 @@ class Capture:
             return result  # a view, which needs no launch
         self.made += new
         name = getattr(function, "__name__", str(function))
-        plain = [value for value in (*arguments, *options.values()) if isinstance(value, int | float | bool)]
+        plain = [value for value in (*arguments, *options.values()) if isinstance(value, int | float)]
         self.scalars.append((name, *plain))
 
         def again() -> None:
@@ -92,7 +94,9 @@ class Capture:
 
 def run(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any], writes: Any = None) -> Any:
     """Call a function on the pretended device."""
+    global calls_outside
     if Capture.current is None:
+        calls_outside += 1
         return function(*arguments, **options)
     return Capture.current.run(function, arguments, options, writes)
 
@@ -120,8 +124,8 @@ class Graph:
 class Stream:
     """A stream that can be captured."""
 
-    null: Any = types.SimpleNamespace(ptr=0)
-    stack: list[Any] = [null]  # noqa: RUF012
+    null: Any = types.SimpleNamespace(ptr=0, synchronize=lambda: None)
+    stack: ClassVar[list[Any]] = [null]
 
     def __init__(self, non_blocking: bool = False) -> None:
         assert non_blocking, "capturing a blocking stream fails where something runs on the default one"

@@ -24,6 +24,7 @@ CUPY_NAMES = frozenset((Path(__file__).parent / "cupy_names.txt").read_text().sp
 METHODS = ("reshape", "astype", "sum", "max", "min", "argmax", "mean", "copy", "ravel", "transpose", "all", "any")
 METHODS += ("swapaxes", "view")
 ATTRIBUTES = ("shape", "ndim", "size", "dtype", "itemsize", "nbytes", "T", "strides")
+WAITING = ("unique", "nonzero", "flatnonzero", "argwhere", "bincount", "extract", "array_equal", "allclose")
 CUBLAS = ("matmul", "dot", "tensordot", "inner", "vdot")
 BINARY = ("add", "sub", "mul", "truediv", "pow", "matmul", "mod", "floordiv", "lt", "le", "gt", "ge", "eq", "ne", "and")
 
@@ -163,6 +164,9 @@ class OnDevice:
         name = self.function.__name__
         if name in CUBLAS or (name == "einsum" and len(arguments) > 2):
             need_no_capture("calling cuBLAS API during stream capture is currently unsupported")
+        if name in WAITING or (name == "where" and len(arguments) == 1):
+            need_no_capture()  # the numbers decide the shape, or come back to the host
+            GuardArray.waits += 1
         out = options.get("out")
         result = run(self.function, inside(arguments), inside_all(options), inside(out))
         return out if out is not None else outside(result)
@@ -178,16 +182,39 @@ def round_to_bfloat16(bits: np.ndarray) -> np.ndarray:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
 
 
-class ElementwiseKernel:
-    """A kernel that CuPy would compile: its NumPy twin, by its name."""
+def gather(x: np.ndarray, order: np.ndarray, place: np.ndarray, width: int, y: np.ndarray) -> None:
+    assert width == y[0].size
+    y[...] = x[order.take(place[0] + np.arange(len(y)), mode="clip")]  # while it is captured nothing is read
 
-    twins: ClassVar[dict[str, Any]] = {"round_to_bfloat16": round_to_bfloat16}
+
+def note_loss(loss: np.ndarray, size: int, losses: np.ndarray, place: np.ndarray) -> None:
+    losses[min(place[1], len(losses) - 1)] = loss
+    place += np.array([size, 1])
+
+
+def write_numbers(*numbers_and_out: Any) -> None:
+    *numbers, out = numbers_and_out
+    out[: len(numbers)] = numbers
+
+
+class ElementwiseKernel:
+    """A kernel that CuPy would compile: its NumPy twin, by its name, and how many arrays it is given to write into."""
+
+    twins: ClassVar[dict[str, Any]] = {
+        "round_to_bfloat16": (round_to_bfloat16, 0),
+        "gather": (gather, 1),
+        "note_loss": (note_loss, 2),
+        "write_numbers": (write_numbers, 1),
+    }
 
     def __init__(self, in_params: str, out_params: str, operation: str, name: str) -> None:
-        self.function = self.twins[name]
+        self.function, self.writes = self.twins[name]
+        self.arguments = len(in_params.split(",")) + (len(out_params.split(",")) if self.writes else 0)
 
-    def __call__(self, *arguments: Any) -> Any:
-        return outside(run(self.function, inside(arguments), {}))
+    def __call__(self, *arguments: Any, size: int | None = None) -> Any:
+        assert len(arguments) == self.arguments
+        given = inside(arguments)
+        return outside(run(self.function, given, {}, given[len(given) - self.writes :] if self.writes else None))
 
 
 class FakeCuPy(types.ModuleType):
@@ -201,12 +228,18 @@ class FakeCuPy(types.ModuleType):
         super().__init__("cupy")
         self.cuda = capturing.cuda()
         self.cublaslt = PretendedLibrary()
+        self.pool = self.cuda.MemoryPool()
 
     def asarray(self, x: Any, dtype: Any = None) -> GuardArray:
         if isinstance(x, GuardArray):
+            if dtype is None or x.dtype == dtype:
+                return x
             return GuardArray(run(np.asarray, (x.wrapped,), {"dtype": dtype}))
         need_no_capture("the current stream is capturing, so H2D transfers are disallowed")
         return GuardArray(np.array(x, dtype=dtype))
+
+    def get_default_memory_pool(self) -> Any:
+        return self.pool
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name not in CUPY_NAMES:

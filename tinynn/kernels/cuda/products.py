@@ -39,6 +39,9 @@ KINDS = {
 }
 
 
+DTYPES = {cublaslt.REAL_16F: "float16", cublaslt.REAL_32F: "float32", cublaslt.REAL_64F: "float64"}
+
+
 class Matrix(NamedTuple):
     """How the matrices of one factor lie in memory.
 
@@ -228,19 +231,28 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 def product(device: Products, types: tuple[int, int, int], a: Any, b: Any, out: Any, batch: Shape, shape: Shape) -> Any:
     """Return a b, which has the given shape; in `out` if cuBLASLt can write there."""
     xp = device.xp
-    fits = out is not None and out.dtype == a.dtype and tuple(out.shape) == shape
+    dtype = DTYPES[types[1]]
+    fits = out is not None and out.dtype == dtype and tuple(out.shape) == shape
     place = matrix_of(out, batch) if fits else None
     y = out
     if place is None or place.transposed:
-        y = xp.empty(shape, dtype=a.dtype)
+        y = xp.empty(shape, dtype=dtype)
         place = matrix_of(y, batch)
         assert place is not None
-    if types[0] == cublaslt.REAL_16BF:
+    if types[0] == cublaslt.REAL_16BF and a.dtype.char == "f":
         a, b = rounded(xp, a), rounded(xp, b)
     (a, of_a), (b, of_b) = (lying(xp, x, batch) for x in (a, b))
     rows, columns = shape[-2:]
     device.multiply(a, b, y, Kind(types, math.prod(batch), rows, a.shape[-1], columns, of_a, of_b, place))
     return y
+
+
+def multiply_rounded(a: Any, b: Any, out: Any) -> None:
+    """Write a b into `out`, float32, for two matrices that `rounded` has returned: what a benchmark measures."""
+    device = products(array_module(a))
+    if device is None:
+        raise RuntimeError("bfloat16 needs cuBLASLt, which was not found.")
+    product(device, KINDS["f", "bfloat16"], a, b, out, (), (a.shape[0], b.shape[1]))
 
 
 def lying(xp: Any, x: Any, batch: Shape) -> tuple[Any, Matrix]:
@@ -318,4 +330,4 @@ def rounded(xp: Any, x: Any) -> Any:
     """
     if x.strides[-2] == x.itemsize and x.strides[-1] != x.itemsize:
         return rounded(xp, x.swapaxes(-1, -2)).swapaxes(-1, -2)  # a transposed view: what lies under it is rounded
-    return rounding(xp)(x.view("uint32"))
+    return rounding(xp)(x.view(np.uint32))
