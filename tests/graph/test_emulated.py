@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinynn
 from tests.graph.network import LABELS, both, network
 from tests.kernels.emulation import Kernel
 from tinynn import layers
@@ -43,3 +44,17 @@ def test_losses_and_optimizers(optimizer: str, loss: str) -> None:
         return {} if loss.startswith("sparse") else {"y": np.eye(3, dtype="float32")[LABELS]}
 
     both(optimizer=optimizer, fit_options=options, loss=loss, metrics=None)
+
+
+@pytest.mark.parametrize("mask_zero", [False, True])
+def test_a_transformer(mask_zero: bool) -> None:
+    def make() -> Any:
+        inside = (
+            layers.Embedding(9, 8, mask_zero=mask_zero),
+            layers.PositionEmbedding(6),
+            layers.TransformerBlock(8, 2, dropout=0.2, use_causal_mask=True),
+            layers.GlobalAveragePooling1D(),
+        )
+        return tinynn.Sequential([layers.Input((6,)), *inside, layers.Dense(3, "softmax")], seed=1, device="cuda")
+
+    both(make=make, fit_options=lambda: {"x": np.random.default_rng(0).integers(0, 9, (70, 6))})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinynn.backend import to_host
-from tinynn.kernels.cuda import activations, columns, losses, normalization, optimizers, recurrent
+from tinynn.kernels.cuda import activations, columns, embedding, losses, normalization, optimizers, pooling, recurrent
 from tinynn.layers.windows import Windows
 
 # The package has functions under these names.
@@ -264,3 +264,46 @@ def test_a_convolution_in_parts(groups: int, xp: Any, monkeypatch: pytest.Monkey
         np.testing.assert_allclose(to_host(in_parts), to_host(whole), rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match=r"expected an array of shape \(5, 8, 9, 6\), got \(5, 7, 9, 6\)"):
         convolution.convolution(x[:, 1:], W, b, windows, groups)
+
+
+@pytest.mark.parametrize("seen", [(2, 1, 1, 5, 40), (1, 1, 1, 5, 40), (2, 1, 1, 1, 40), (2, 1, 1, 5, 1)], ids=str)
+@every_dtype
+def test_shares(seen: tuple[int, ...], dtype: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    s, see = (5 * rng.normal(size=(2, 3, 10, 40))).astype(dtype), rng.random(seen) < 0.3
+    see[0, 0, 0, 0] = False  # of the first question, or of all, nothing is seen
+    found = softmax.attention_shares(xp.asarray(s), xp.asarray(see), 5)
+    assert_equal(found, softmax.attention_shares_twin(s.astype(LONG), see, 5), dtype)
+    np.testing.assert_array_equal(to_host(found)[0, :, 0], 0)
+
+
+POOLS = {
+    "apart": Windows.on((8, 9), (2, 2), (2, 2)),
+    "overlapping": Windows.on((8, 9), (3, 3), (2, 1), "same"),
+    "far apart": Windows.on((9,), (2,), (3,), "same"),
+    "a volume": Windows.on((4, 5, 6), (2, 3, 2), (1, 2, 2), "same"),
+}
+
+
+@pytest.mark.parametrize("windows", POOLS.values(), ids=POOLS)
+@every_dtype
+def test_max_pooling(windows: Windows, dtype: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 3, (3, *windows.sizes, 5)).astype(dtype)  # with many equal maxima
+    x[0, 0] = np.nan
+    y = pooling.max_pooling_twin(x, windows)
+    np.testing.assert_array_equal(to_host(pooling.max_pooling(xp.asarray(x), windows)), y)
+    dy = rng.normal(size=y.shape).astype(dtype)
+    dx = pooling.max_pooling_backward_twin(dy.astype(LONG), x.astype(LONG), y, windows)
+    found = pooling.max_pooling_backward(*map(xp.asarray, (dy, x, y)), windows)
+    assert_equal(found, dx, dtype)
+
+
+@pytest.mark.parametrize("columns", [1, 7, 300])
+@every_dtype
+def test_sum_by_number(columns: int, dtype: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    numbers, rows = rng.integers(0, 5, 700).astype("int32"), rng.normal(size=(700, columns)).astype(dtype)
+    out = xp.asarray(np.full((6, columns), np.nan, dtype))
+    true = embedding.sum_by_number_twin(numbers, rows.astype(LONG), np.empty((6, columns), LONG))
+    assert_equal(embedding.sum_by_number(xp.asarray(numbers), xp.asarray(rows), out), true, dtype)

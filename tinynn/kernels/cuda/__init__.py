@@ -38,6 +38,7 @@ from tinynn.kernels.cuda.activations import (
 )
 from tinynn.kernels.cuda.columns import column_sums
 from tinynn.kernels.cuda.convolution import convolution, convolution_input, convolution_weights
+from tinynn.kernels.cuda.embedding import MOST_NUMBERS, sum_by_number
 from tinynn.kernels.cuda.losses import binary_crossentropy, binary_crossentropy_backward
 from tinynn.kernels.cuda.normalization import (
     columns_backward,
@@ -48,6 +49,7 @@ from tinynn.kernels.cuda.normalization import (
     rows_forward,
 )
 from tinynn.kernels.cuda.optimizers import adam, momentum, rmsprop, sgd
+from tinynn.kernels.cuda.pooling import max_pooling, max_pooling_backward
 from tinynn.kernels.cuda.random import draw_kept, draw_normal
 from tinynn.kernels.cuda.recurrent import (
     factor,
@@ -59,6 +61,7 @@ from tinynn.kernels.cuda.recurrent import (
     product,
 )
 from tinynn.kernels.cuda.softmax import (
+    attention_shares,
     categorical_crossentropy,
     categorical_crossentropy_backward,
     log_softmax,
@@ -71,7 +74,9 @@ from tinynn.kernels.cuda.softmax import (
 
 __all__ = [
     "ACTIVATIONS",
+    "MOST_NUMBERS",
     "adam",
+    "attention_shares",
     "biased",
     "biased_backward",
     "binary_crossentropy",
@@ -113,6 +118,8 @@ __all__ = [
     "log_softmax_backward",
     "lstm_step",
     "lstm_step_backward",
+    "max_pooling",
+    "max_pooling_backward",
     "moments",
     "momentum",
     "product",
@@ -132,6 +139,7 @@ __all__ = [
     "softplus_backward",
     "sparse_categorical_crossentropy",
     "sparse_categorical_crossentropy_backward",
+    "sum_by_number",
     "tanh",
     "tanh_backward",
 ]
