@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.kernels.draws import Draws
+
 # Attributes of a layer that each step sets anew and none reads before.
 SET_ANEW = {"cache", "activity_penalty", "ahead"}
 
@@ -82,41 +84,53 @@ class Frozen:
     """
 
     def __init__(self, layers: Sequence[Any]) -> None:
-        self.before = [(layer, self.look(layer)) for layer in layers]
+        self.before = [(layer, self.attributes(layer)) for layer in layers]
+        self.random = [(layer, source, state_of(source)) for layer in layers for source in sources_of(layer)]
 
-    def look(self, layer: Any) -> dict[str, Any]:
-        """Return the attributes of a layer, and its random state in place of the generator."""
-        return {
-            name: value.bit_generator.state if isinstance(value, np.random.Generator) else value
-            for name, value in vars(layer).items()
-            if name not in SET_ANEW
-        }
+    def attributes(self, layer: Any) -> dict[str, Any]:
+        """Return the attributes of a layer, but for those that each step sets anew."""
+        return {name: value for name, value in vars(layer).items() if name not in SET_ANEW}
 
     def check(self) -> None:
-        """Raise CannotCapture if one is not as it was."""
-        for layer, before in self.before:
-            now = self.look(layer)
-            for name in before.keys() | now.keys():
-                if name not in before or name not in now or not same(before[name], now[name]):
-                    if name == "rng":
-                        raise CannotCapture(f"{layer.label} draws random numbers on the host")
+        """Raise CannotCapture if something is not as it was."""
+        for layer, source, before in self.random:
+            if not same(before, state_of(source)):
+                raise CannotCapture(f"{layer.label} draws random numbers on the host")
+        for layer, attributes in self.before:
+            now = self.attributes(layer)
+            for name in attributes.keys() | now.keys():
+                if name not in attributes or name not in now or not same(attributes[name], now[name]):
                     raise CannotCapture(f"{layer.label} sets its attribute {name!r} anew in each step")
 
     def put_back(self) -> None:
         """Make the layers as they were: a step that was captured has not happened."""
-        for layer, before in self.before:
-            for name, value in before.items():
-                if isinstance(vars(layer).get(name), np.random.Generator):
-                    vars(layer)[name].bit_generator.state = value
-                else:
-                    vars(layer)[name] = value
-            for name in vars(layer).keys() - before.keys() - SET_ANEW:
+        for _, source, before in self.random:
+            if isinstance(source, Draws):
+                source.on_host, source.on_device = before
+            else:
+                source.bit_generator.state = before
+        for layer, attributes in self.before:
+            for name in vars(layer).keys() - attributes.keys() - SET_ANEW:
                 del vars(layer)[name]
+            vars(layer).update(attributes)
+
+
+def sources_of(layer: Any) -> list[Any]:
+    """Return what a layer draws random numbers from."""
+    found = [each for value in vars(layer).values() for each in (value if isinstance(value, tuple) else (value,))]
+    return [each for each in found if isinstance(each, np.random.Generator | Draws)]
+
+
+def state_of(source: Any) -> Any:
+    """Return what changes when random numbers are drawn on the host."""
+    return (source.on_host, source.on_device) if isinstance(source, Draws) else source.bit_generator.state
 
 
 def same(before: Any, now: Any) -> bool:
     """Whether an attribute is the same thing, or an equal one of plain data."""
     if before is now:
         return True
-    plain = (int, float, bool, str, tuple, dict)
+    if isinstance(before, tuple) and isinstance(now, tuple):
+        return len(before) == len(now) and all(map(same, before, now))
+    plain = (int, float, bool, str, dict)
     return type(before) is type(now) and isinstance(before, plain) and repr(before) == repr(now)
