@@ -307,3 +307,14 @@ def test_sum_by_number(columns: int, dtype: str, xp: Any) -> None:
     out = xp.asarray(np.full((6, columns), np.nan, dtype))
     true = embedding.sum_by_number_twin(numbers, rows.astype(LONG), np.empty((6, columns), LONG))
     assert_equal(embedding.sum_by_number(xp.asarray(numbers), xp.asarray(rows), out), true, dtype)
+
+
+@every_dtype
+def test_running_averages(dtype: str, xp: Any) -> None:
+    given = [np.random.default_rng(k).normal(size=300).astype(dtype) for k in range(4)]
+    true = [array.astype(LONG) for array in given]
+    normalization.move_averages_twin(*true, 0.9)
+    on_device = [xp.asarray(array) for array in given]
+    normalization.move_averages(*on_device, 0.9)
+    for ours, theirs in zip(on_device, true, strict=True):
+        assert_equal(ours, theirs, dtype)

@@ -45,6 +45,7 @@ from tinynn.kernels.cuda.normalization import (
     columns_forward,
     columns_sums,
     moments,
+    move_averages,
     rows_backward,
     rows_forward,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "max_pooling_backward",
     "moments",
     "momentum",
+    "move_averages",
     "product",
     "relu",
     "relu_backward",
