@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinynn import layers
 from tinynn.backend import to_host
 from tinynn.kernels.cuda import activations, columns, embedding, losses, normalization, optimizers, pooling, recurrent
 from tinynn.layers.windows import Windows
@@ -54,6 +55,36 @@ def test_activations(name: str, shape: tuple[int, ...], dtype: str, xp: Any) -> 
     da, db_true = activations.biased_backward_twin(dy.astype(LONG), to_host(kept).astype(LONG), name, *numbers)
     assert_equal(activations.biased_backward(xp.asarray(dy), kept, db, name, *numbers), da, dtype)
     assert_equal(db, db_true, dtype)
+
+
+LAYERS = {
+    "linear": layers.Linear(),
+    "relu": layers.ReLU(2.0),
+    "leaky_relu": layers.LeakyReLU(0.2),
+    "elu": layers.ELU(1.5),
+    "tanh": layers.Tanh(),
+    "sigmoid": layers.Sigmoid(),
+    "log_sigmoid": layers.LogSigmoid(),
+    "softplus": layers.Softplus(),
+    "silu": layers.SiLU(),
+    "gelu": layers.GELU(),
+    "gelu_tanh": layers.GELU(approximate=True),
+    "hard_sigmoid": layers.HardSigmoid(),
+    "hard_swish": layers.HardSwish(),
+    "hard_tanh": layers.HardTanh(),
+}
+
+
+@pytest.mark.parametrize("name", activations.ACTIVATIONS)
+def test_twins_equal_the_plain_lines(name: str) -> None:
+    activation, layer = activations.ACTIVATIONS[name], LAYERS[name]
+    layer.plain = True
+    numbers = layer.kernel_numbers()[: len(activation.numbers)]
+    x, dy = np.random.default_rng(0).normal(scale=3, size=(2, 40, 5))
+    y = layer.forward(x)
+    np.testing.assert_allclose(activation.twin(x, *numbers), y, rtol=1e-12, atol=1e-12)
+    dx = activation.backward_twin(dy, x if activation.keeps == "x" else y, *numbers)
+    np.testing.assert_allclose(dx, layer.backward(dy), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 33), (2500, 5), (2, 3, 10)], ids=str)
@@ -318,3 +349,9 @@ def test_running_averages(dtype: str, xp: Any) -> None:
     normalization.move_averages(*on_device, 0.9)
     for ours, theirs in zip(on_device, true, strict=True):
         assert_equal(ours, theirs, dtype)
+
+
+@pytest.mark.parametrize("layer", [layers.Softmax(), layers.LayerNormalization(), layers.Dense(3, "relu")], ids=str)
+def test_an_empty_batch(layer: layers.Layer, xp: Any) -> None:
+    layer(xp.ones((2, 4), dtype="float32"))
+    assert len(layer.forward(xp.ones((0, 4), dtype="float32"))) == 0
