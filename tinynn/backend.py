@@ -239,8 +239,8 @@ def to_host(x: Any) -> Array:
 def generator(seed: int, *purpose: int) -> np.random.Generator:
     """Return the random generator for one purpose of one seed.
 
-    Random numbers are drawn on the host by NumPy and then moved, so that one seed gives the same network, the same
-    shuffles and the same dropout masks on every device. Different purposes of one seed are independent of each
+    What is drawn with it is drawn on the host by NumPy and then moved, so that one seed gives the same network and the
+    same shuffles on every device. Different purposes of one seed are independent of each
     other (NumPy's SeedSequence), so that an added layer does not change the shuffling.
 
     Parameters

@@ -14,10 +14,10 @@ from tinynn.backend import Array, to_device, to_host
 from tinynn.data import Samples
 from tinynn.half import HalfPrecision
 from tinynn.io.model_file import describe, save_model
-from tinynn.kernels.draws import Draws
 from tinynn.kernels.precision import check_precision
 from tinynn.layers.activations import Linear
 from tinynn.layers.base import Layer, ShapeError
+from tinynn.layers.drawing import Drawing
 from tinynn.model import Model
 from tinynn.scores import Scores
 
@@ -149,7 +149,7 @@ class Compiled(Model):
             return None
         layers = list(self.walk())
         random = [None if layer.rng is None else layer.rng.bit_generator.state for layer in layers]
-        noise = [None if layer._draws is None else layer.draws.get_state() for layer in layers]
+        noise = [layer.get_draws_state() if isinstance(layer, Drawing) else None for layer in layers]
         return {"optimizer": self.optimizer.get_state(), "random": random, "noise": noise}
 
     def set_training_state(self, state: Mapping[str, Any]) -> None:
@@ -175,11 +175,11 @@ class Compiled(Model):
             if generators[-1] is not None:
                 generators[-1].bit_generator.state = given
         noise = state.get("noise", [None] * len(layers))
-        drawn = [None if given is None else Draws.from_state(given) for given in noise]
         optimizer.set_state(self.need_arena(), state["optimizer"])
-        for layer, rng, draws in zip(layers, generators, drawn, strict=True):
+        for layer, rng, draws in zip(layers, generators, noise, strict=True):
             layer.rng = rng
-            layer._draws = None if draws is None or rng is None else (rng, draws)
+            if isinstance(layer, Drawing):
+                layer.set_draws_state(draws)
 
     def save(self, path: Any, *, include_optimizer: bool = True) -> None:
         """Write the whole model to one file: layers, weights, how it was compiled, and where its training stands.

@@ -22,7 +22,7 @@ from tests.guard import FakeCuPy, GuardArray
 SHIM = (Path(__file__).parent / "cuda_on_cpu.h").read_text()
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*\{')
-DTYPES = {"float": "float32", "double": "float64", "Size": "int64", "Word": "uint64"}
+DTYPES = {"bool": "bool", "float": "float32", "double": "float64", "Size": "int64", "Word": "uint64"}
 C_TYPES = {"f": ctypes.c_float, "d": ctypes.c_double, "l": ctypes.c_longlong, "L": ctypes.c_ulonglong}
 
 

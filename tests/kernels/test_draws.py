@@ -46,13 +46,15 @@ def test_the_host_draws_from_numpys_philox() -> None:
     draws = Draws(KEY, 5)
     words = np.random.Philox(key=np.array(KEY, np.uint64), counter=[0, 5, 0, 0]).random_raw(2)
     halves = np.array([words[0] & 0xFFFFFFFF, words[0] >> 32, words[1] & 0xFFFFFFFF])
-    np.testing.assert_array_equal(draws.uniform((3,)), (halves >> 8) / 2**24)
+    u = (halves >> 8) / 2**24
+    np.testing.assert_array_equal(draws.kept((3,), u[1], 2.0, np.zeros(1)), np.where(u >= u[1], 2.0, 0.0))
     assert draws.drawn == 6
 
 
 def test_draws_and_keys_differ() -> None:
     one, other = Draws(KEY), Draws((KEY[0], KEY[1] + 1))
-    drawn = [one.uniform((50,)), one.uniform((50,)), other.uniform((50,))]
+    like = np.zeros(1)
+    drawn = [one.normal((50,), like), one.normal((50,), like), other.normal((50,), like)]
     for i in range(3):
         for j in range(i):
             assert not np.isin(drawn[i], drawn[j]).any()

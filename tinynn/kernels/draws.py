@@ -47,10 +47,15 @@ class Draws:
         return self.on_host if self.on_device is None else int(self.on_device[0])
 
     def uniform(self, shape: Sequence[int]) -> Array:
-        """Draw numbers from 0 to below 1 on the host, in float32."""
-        draw, self.on_host, self.on_device = self.drawn, self.drawn + 1, None
-        philox = np.random.Philox(key=self.key, counter=[0, draw, 0, 0])
+        """Return the numbers of the next draw, from 0 to below 1, on the host and in float32; it does not count yet."""
+        philox = np.random.Philox(key=self.key, counter=[0, self.drawn, 0, 0])
         return np.random.Generator(philox).random(shape, dtype=np.float32)
+
+    def moved(self, numbers: Array, like: Array) -> Array:
+        """Return what was drawn on the host where another array is, and count the draw, if nothing has refused it."""
+        on_device: Array = array_module(like).asarray(numbers)
+        self.on_host, self.on_device = self.drawn + 1, None
+        return on_device
 
     def kept(self, shape: Sequence[int], rate: float, scale: float, like: Array) -> Array:
         """Draw 0 with probability `rate` and `scale` elsewhere, as an array like another."""
@@ -58,7 +63,7 @@ class Draws:
         if kernels is None:
             m = (self.uniform(shape) >= rate).astype(like.dtype)
             m *= scale
-            return array_module(like).asarray(m)
+            return self.moved(m, like)
         on_device: Array = array_module(like).empty(shape, dtype=like.dtype)
         kernels.draw_kept(self.state(like), self.key, rate, scale, on_device)
         return on_device
@@ -75,7 +80,7 @@ class Draws:
             r, angle = np.sqrt(np.float32(-2) * np.log(1 - uv[:, 0])), np.float32(2 * math.pi) * uv[:, 1]
             np.multiply(r, np.cos(angle), out=uv[:, 0])
             np.multiply(r, np.sin(angle), out=uv[:, 1])
-            return array_module(like).asarray(uv.reshape(-1)[:size].reshape(shape).astype(like.dtype, copy=False))
+            return self.moved(uv.reshape(-1)[:size].reshape(shape).astype(like.dtype, copy=False), like)
         on_device: Array = array_module(like).empty(shape, dtype=like.dtype)
         kernels.draw_normal(self.state(like), self.key, on_device)
         return on_device

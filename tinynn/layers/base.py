@@ -17,12 +17,11 @@ from tinynn.backend import Array, array_module, to_host
 from tinynn.config import Configured, to_plain
 from tinynn.initializers import Initializer
 from tinynn.kernels import Kept, can_fuse
-from tinynn.kernels.draws import Draws
 from tinynn.parameter import Parameter
 from tinynn.regularizers import Regularizer
 
 # What most attributes are: nothing in which to look for layers.
-LEAVES = {type(None), bool, int, float, str, frozenset, np.ndarray, np.random.Generator, Parameter, Draws}
+LEAVES = {type(None), bool, int, float, str, frozenset, np.ndarray, np.random.Generator, Parameter}
 
 
 class ShapeError(ValueError):
@@ -89,7 +88,6 @@ class Layer(Configured):
     output_shape: Shape | None = None
     dtype: str = "float32"
     rng: np.random.Generator | None = None
-    _draws: tuple[np.random.Generator, Draws] | None = None  # the draws, and the generator that their key is from
     cache: Any = None
     ends_in_activation = False  # True where ``self.activation`` is the last thing forward does
     takes_mask = False  # True where forward has a parameter ``mask``: which steps of x count, (batch, steps) of bool
@@ -239,13 +237,6 @@ class Layer(Configured):
         if self.rng is None:
             self.rng = np.random.default_rng()
         return self.rng
-
-    @property
-    def draws(self) -> Draws:
-        """The random numbers of a layer that disturbs the signal; a generator set anew makes them begin anew."""
-        if self._draws is None or self._draws[0] is not self.rng:
-            self._draws = self.random, Draws(self.random.integers(2**64, size=2, dtype=np.uint64))
-        return self._draws[1]
 
     def take_cache(self) -> Any:
         """Return what forward kept, and forget it: one backward for each forward.

@@ -11,7 +11,7 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number
 from tinynn.backend import Array, array_module
-from tinynn.kernels import Kept, fused_kernels
+from tinynn.kernels import Kept, can_fuse, fused_kernels
 from tinynn.layers.base import Layer, ShapeError, show_shape
 
 
@@ -211,12 +211,20 @@ class BatchNormalization(Normalization):
         mean, var = self.moving_mean[None], self.moving_variance[None]
         if training:
             mean, var = fused_kernels(x3).moments(x3)
-            self.moving_mean[...] = self.momentum * self.moving_mean + (1 - self.momentum) * mean[0]
-            self.moving_variance[...] = self.momentum * self.moving_variance + (1 - self.momentum) * var[0]
+            self.move_averages(mean[0], var[0])
         inv = (var + self.epsilon) ** -0.5
         y3 = fused_kernels(x3).columns_forward(x3, mean, inv, *self.factors)
         self.cache = Kept([x3, mean, inv, x.shape, training])
         return self.unrows(y3, x.shape)
+
+    def move_averages(self, mean: Array, var: Array) -> None:
+        """Move the running averages, as forward does."""
+        if can_fuse(mean, "move_averages"):
+            averages = (self.moving_mean, self.moving_variance)
+            fused_kernels(mean).move_averages(*averages, mean, var, self.momentum)
+            return
+        self.moving_mean[...] = self.momentum * self.moving_mean + (1 - self.momentum) * mean
+        self.moving_variance[...] = self.momentum * self.moving_variance + (1 - self.momentum) * var
 
     def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
         """Do what backward does, in two passes over dy and x."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
+from tinynn.kernels import Kept, fused_kernels
 from tinynn.layers.base import Layer
 from tinynn.layers.windows import (
     Windows,
@@ -63,8 +64,12 @@ class MaxPooling(Pooling):
              the first gets all, as in Keras. What padding adds is -inf, which is never the maximum.
     """
 
+    kernel = "max_pooling"
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the maximum of every window."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         windows = self.windows(x.shape[1:-1])
         x_padded = windows.pad(x, -math.inf)
@@ -76,6 +81,8 @@ class MaxPooling(Pooling):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         xp = array_module(dy)
         x, y = self.take_cache()
         if not need_dx:
@@ -90,6 +97,17 @@ class MaxPooling(Pooling):
             dseen += dy * here                    # y = max(y, seen); dseen is a view into dx_padded
         dx = windows.crop(dx_padded)              # x_padded = x in its padding
         return dx
+
+    def forward_fused(self, x: Array, training: bool = False) -> Array:
+        """Do what forward does, in one pass over the windows."""
+        y: Array = fused_kernels(x).max_pooling(x, self.windows(x.shape[1:-1]))
+        self.cache = Kept([x, y])
+        return y
+
+    def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
+        """Do what backward does, in one pass over x."""
+        x, y = self.take_cache()
+        return fused_kernels(x).max_pooling_backward(dy, x, y, self.windows(x.shape[1:-1])) if need_dx else None
 
 
 class MaxPooling1D(MaxPooling):

@@ -19,7 +19,8 @@ from tinynn.arguments import Shape, check_count, check_number, find
 from tinynn.backend import Array, array_module
 from tinynn.kernels import matmul, simple_rnn
 from tinynn.kernels.steps import STEP_ACTIVATIONS, StepActivation, rows
-from tinynn.layers.base import Layer, ShapeError, show_shape
+from tinynn.layers.base import ShapeError, show_shape
+from tinynn.layers.drawing import Drawing
 from tinynn.layers.masking import check_mask
 
 
@@ -45,7 +46,7 @@ def one_array_only(who: str, states: Sequence[str]) -> ValueError:
     )
 
 
-class Recurrent(Layer):
+class Recurrent(Drawing):
     """Base class of SimpleRNN, LSTM and GRU: everything but the loop over the steps.
 
     A subclass says how many `gates` it has and what its `states` are called, and writes

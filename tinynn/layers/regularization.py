@@ -16,11 +16,12 @@ import numpy as np
 
 from tinynn.arguments import Shape, check_number
 from tinynn.backend import Array
-from tinynn.layers.base import Layer, ShapeError, show_shape
+from tinynn.layers.base import ShapeError, show_shape
+from tinynn.layers.drawing import Drawing
 from tinynn.layers.rectifiers import SELU
 
 
-class Noise(Layer):
+class Noise(Drawing):
     """Base class of the layers that are random in training: the output has the input's shape, nothing is learned.
 
     Parameters

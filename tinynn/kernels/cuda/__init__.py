@@ -37,18 +37,32 @@ from tinynn.kernels.cuda.activations import (
     tanh_backward,
 )
 from tinynn.kernels.cuda.columns import column_sums
+from tinynn.kernels.cuda.convolution import convolution, convolution_input, convolution_weights
+from tinynn.kernels.cuda.embedding import MOST_NUMBERS, sum_by_number
 from tinynn.kernels.cuda.losses import binary_crossentropy, binary_crossentropy_backward
 from tinynn.kernels.cuda.normalization import (
     columns_backward,
     columns_forward,
     columns_sums,
     moments,
+    move_averages,
     rows_backward,
     rows_forward,
 )
 from tinynn.kernels.cuda.optimizers import adam, momentum, rmsprop, sgd
+from tinynn.kernels.cuda.pooling import max_pooling, max_pooling_backward
 from tinynn.kernels.cuda.random import draw_kept, draw_normal
+from tinynn.kernels.cuda.recurrent import (
+    factor,
+    gru_step,
+    gru_step_backward,
+    in_shares,
+    lstm_step,
+    lstm_step_backward,
+    product,
+)
 from tinynn.kernels.cuda.softmax import (
+    attention_shares,
     categorical_crossentropy,
     categorical_crossentropy_backward,
     log_softmax,
@@ -61,7 +75,9 @@ from tinynn.kernels.cuda.softmax import (
 
 __all__ = [
     "ACTIVATIONS",
+    "MOST_NUMBERS",
     "adam",
+    "attention_shares",
     "biased",
     "biased_backward",
     "binary_crossentropy",
@@ -72,20 +88,27 @@ __all__ = [
     "columns_backward",
     "columns_forward",
     "columns_sums",
+    "convolution",
+    "convolution_input",
+    "convolution_weights",
     "draw_kept",
     "draw_normal",
     "elu",
     "elu_backward",
+    "factor",
     "gelu",
     "gelu_backward",
     "gelu_tanh",
     "gelu_tanh_backward",
+    "gru_step",
+    "gru_step_backward",
     "hard_sigmoid",
     "hard_sigmoid_backward",
     "hard_swish",
     "hard_swish_backward",
     "hard_tanh",
     "hard_tanh_backward",
+    "in_shares",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",
@@ -94,8 +117,14 @@ __all__ = [
     "log_sigmoid_backward",
     "log_softmax",
     "log_softmax_backward",
+    "lstm_step",
+    "lstm_step_backward",
+    "max_pooling",
+    "max_pooling_backward",
     "moments",
     "momentum",
+    "move_averages",
+    "product",
     "relu",
     "relu_backward",
     "rmsprop",
@@ -112,6 +141,7 @@ __all__ = [
     "softplus_backward",
     "sparse_categorical_crossentropy",
     "sparse_categorical_crossentropy_backward",
+    "sum_by_number",
     "tanh",
     "tanh_backward",
 ]

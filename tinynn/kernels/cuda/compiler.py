@@ -110,6 +110,8 @@ class Source:
         number = like.dtype.type
         packed = tuple(number(a) if type(a) is float else np.int64(a) if type(a) is int else a for a in arguments)
         grid = blocks if isinstance(blocks, tuple) else (blocks,)
+        if 0 in grid:
+            return  # an empty batch
         self.function(array_module(like), like.dtype.char, kernel)(grid, (threads,), packed)
 
 

@@ -5,6 +5,7 @@ Along rows     xhat = (x - mean) inv, y = gamma xhat + beta
                dgamma = sum dy xhat, dbeta = sum dy down the columns
 Down columns   mean = K + s / N, var = (q - s^2 / N) / N, s = sum (x - K), q = sum (x - K)^2, K the first of x
                y = gamma (x - mean) inv + beta, dx = inv (gamma dy - m - xhat m_x)
+               running averages: a = momentum a + (1 - momentum) new
 
 Sums down the columns are double, so that one pass over x is enough for both moments; K keeps q small.
 
@@ -114,6 +115,14 @@ extern "C" __global__ void moments_of_parts(
         mean[i] = (double)x[b * N * C + c] + s / N;
         double v = (q - s * s / N) / N;
         var[i] = v < 0 ? 0 : v;  // NaN stays
+    }
+}
+
+extern "C" __global__ void move_averages(
+    T* mean, T* var, const T* new_mean, const T* new_var, T momentum, Size n) {
+    EACH(i, n) {
+        mean[i] = momentum * mean[i] + (1 - momentum) * new_mean[i];
+        var[i] = momentum * var[i] + (1 - momentum) * new_var[i];
     }
 }
 
@@ -230,6 +239,18 @@ def moments(x: Array) -> tuple[Array, Array]:
 def moments_twin(x: Array) -> tuple[Array, Array]:
     """Do what `moments` does, with NumPy."""
     return x.mean(axis=1), x.var(axis=1)
+
+
+def move_averages(mean: Array, var: Array, new_mean: Array, new_var: Array, momentum: float) -> None:
+    """Move the running averages of mean and variance (C,) in place."""
+    given = (mean, var, flat(new_mean, mean), flat(new_var, var), float(momentum))
+    source.launch("move_averages", mean, blocks_for(mean.size), THREADS, *given, mean.size)
+
+
+def move_averages_twin(mean: Array, var: Array, new_mean: Array, new_var: Array, momentum: float) -> None:
+    """Do what `move_averages` does, with NumPy."""
+    mean[...] = momentum * mean + (1 - momentum) * new_mean
+    var[...] = momentum * var + (1 - momentum) * new_var
 
 
 def columns_forward(x: Array, mean: Array, inv: Array, gamma: Array | None, beta: Array | None) -> Array:

@@ -54,6 +54,22 @@ extern "C" __global__ void softmax_backward(const T* dys, const T* ys, T* dxs, S
     IN_BLOCK(i, F) dx[i] = y[i] * (dy[i] - c);
 }
 
+// Only what is seen counts, 0 elsewhere. Row r of xs is one of so many `rows` of questions, again and again, of sample
+// r / per_sample. `seen` has Bs samples of Ts rows; one of either stands for all.
+extern "C" __global__ void attention_shares(
+    const T* xs, const bool* seen, T* ys, Size F, Size per_sample, Size rows, Size Bs, Size Ts) {
+    const T* x = ROW(xs, F);
+    const bool* see = seen + ((Bs > 1 ? blockIdx.x / per_sample : 0) * Ts + (Ts > 1 ? blockIdx.x % rows : 0)) * F;
+    T* y = ROW(ys, F);
+    T m = log(T(0)), s = 0;  // minus infinity
+    IN_BLOCK(i, F) if (see[i]) m = fmax(m, x[i]);
+    m = block_max(m);
+    if (m == log(T(0))) m = 0;
+    IN_BLOCK(i, F) if (see[i]) s += exp(x[i] - m);
+    s = block_sum(s);
+    IN_BLOCK(i, F) y[i] = see[i] ? exp(x[i] - m) / s : T(0);
+}
+
 extern "C" __global__ void log_softmax(const T* xs, T* ys, Size F) {
     const T* x = ROW(xs, F);
     T* y = ROW(ys, F);
@@ -131,6 +147,35 @@ def softmax_twin(x: Array) -> Array:
     """Do what `softmax` does, with NumPy."""
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
+
+
+def attention_shares(s: Array, seen: Array | None, questions: int) -> Array:
+    """Return attention's shares: the softmax along the last axis over what is seen, 0 where it is not.
+
+    Parameters
+    ----------
+    s : array, shape (B, ..., S)
+        Rows for so many questions, again and again.
+    seen : array of bool, shape (B or 1, 1, 1, questions or 1, S or 1), optional
+        A row of which nothing is seen becomes 0.
+    """
+    if seen is None:
+        return softmax(s)
+    xp: Any = array_module(s)
+    p, F, rows = xp.empty(s.shape, dtype=s.dtype), s.shape[-1], s.size // s.shape[-1]
+    see = flat(xp.broadcast_to(seen, (*seen.shape[:-1], F)))
+    numbers = (F, rows // len(s), questions, seen.shape[0], seen.shape[3])
+    source.launch("attention_shares", s, rows, threads_for(F), flat(s), see, p, *numbers)
+    return p
+
+
+def attention_shares_twin(s: Array, seen: Array, questions: int) -> Array:
+    """Do what `attention_shares` does, with NumPy."""
+    s5 = s.reshape(len(s), 1, -1, questions, s.shape[-1])
+    z = np.where(seen, s5, -np.inf)
+    m = z.max(axis=-1, keepdims=True)
+    e = np.exp(z - np.where(np.isinf(m), 0, m))
+    return (e / np.maximum(e.sum(axis=-1, keepdims=True), np.finfo(s.dtype).tiny)).reshape(s.shape)
 
 
 def softmax_backward(dy: Array, y: Array) -> Array:
