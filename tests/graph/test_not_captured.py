@@ -97,6 +97,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         r"a step does what no graph can hold \(RuntimeError: the current stream is capturing, so synchronous",
     ),
     "the host": ({"make": lambda: network(FromHost())}, r"no graph can hold \(RuntimeError: .* H2D transfers are"),
+    "draws": (
+        {"make": lambda: network(layers.Dropout(0.5))},
+        r"no graph can hold \(RuntimeError: .* H2D transfers are",
+    ),
     "an optimizer": ({"optimizer": NotSaid}, r"NotSaid does not say that its update takes .* \(reads_numbers = True\)"),
     "half": ({"make": lambda: network(dtype="mixed_float16")}, "in half precision the host must know"),
 }
