@@ -171,7 +171,7 @@ class Trainer(Compiled):
             watchers.begin(self, params)
             if memories is not None:
                 for sentence in watchers.set_states(memories):
-                    warnings.warn(f"fit: resume: {sentence}", CheckpointWarning, stacklevel=2)
+                    warnings.warn(f"fit: resume: {sentence}", CheckpointWarning, stacklevel=3)
             elif checkpoints is not None:
                 run.save()
             if resume and verbose:

@@ -182,7 +182,7 @@ def warn_of_strangers(callback: Callback) -> None:
             meant = guess(name, moments, least=0.85)
             if meant:
                 warnings.warn(
-                    f"{type(callback).__name__} has a method {name!r}, which fit does not call.{meant}", stacklevel=4
+                    f"{type(callback).__name__} has a method {name!r}, which fit does not call.{meant}", stacklevel=5
                 )
 
 
