@@ -13,7 +13,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.guard import FakeCuPy
 from tests.keras_float64 import keras_float64
+from tests.kernels.emulation import COMPILER, EMULATED, EmulatedCuPy
 from tinynn.backend import Device, choose_device
+from tinynn.kernels.cuda import products
+from tinynn.kernels.cuda.cublaslt import CublasLt
 
 quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile("ci", max_examples=15, deadline=None, derandomize=True, suppress_health_check=quiet)
@@ -23,17 +26,32 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 @pytest.fixture
 def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> FakeCuPy:
-    """CuPy pretended on the CPU, which refuses to mix host and device arrays."""
+    """CuPy pretended on the CPU, which refuses to mix host and device arrays; cuBLASLt is pretended too."""
     module = FakeCuPy()
-    monkeypatch.setitem(sys.modules, "cupy", module)
+    pretend(module, monkeypatch)
     return module
 
 
-@pytest.fixture(params=["cpu", "pretended", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.fixture
+def emulated_cupy(monkeypatch: pytest.MonkeyPatch) -> EmulatedCuPy:
+    """The pretended CuPy that runs CUDA kernels, compiled as C++."""
+    if COMPILER is None:
+        pytest.skip("no C++ compiler (g++ or clang++), which compiles CUDA kernels for the CPU")
+    pretend(EMULATED, monkeypatch)
+    return EMULATED
+
+
+def pretend(module: FakeCuPy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a module stand in for CuPy."""
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setattr(products.cublaslt, "load", lambda major: (CublasLt(module.cublaslt), f"cuBLASLt {major}"))
+
+
+@pytest.fixture(params=["cpu", "pretended", "emulated", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> Device:
     """Every device there is; a test that takes it runs on each."""
-    if request.param == "pretended":
-        request.getfixturevalue("fake_cupy")
+    if request.param in ("pretended", "emulated"):
+        request.getfixturevalue("fake_cupy" if request.param == "pretended" else "emulated_cupy")
         return choose_device("cuda")
     try:
         return choose_device(request.param)

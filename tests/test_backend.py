@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,52 @@ def test_a_missing_toolkit_is_named(fake_cupy: FakeCuPy, monkeypatch: pytest.Mon
     monkeypatch.setattr(fake_cupy, "ones", fail, raising=False)
     with pytest.raises(RuntimeError, match=r"cannot compute on it: libnvrtc\.so not found.*toolkit"):
         choose_device("cuda")
+
+
+def fake_driver(monkeypatch: pytest.MonkeyPatch, speaks: tuple[int, int] | None, *installed: str) -> None:
+    monkeypatch.setattr(backend, "driver_version", lambda: speaks)
+    monkeypatch.setattr(backend, "installed_cupys", lambda: list(installed))
+
+
+@pytest.mark.parametrize(
+    ("speaks", "installed", "advice"),
+    [
+        (None, (), r"'\.\[cuda12\]' or pip install '\.\[cuda13\]'\. On this machine no NVIDIA driver was found"),
+        ((12, 4), (), r"The driver of this machine speaks CUDA 12\.4\. .* fits: pip install '\.\[cuda12\]'\.$"),
+        ((13, 1), (), r"speaks CUDA 13\.1\. .* fits: pip install '\.\[cuda13\]'\.$"),
+        ((14, 0), (), r"speaks CUDA 14\.0\. .* fits: pip install '\.\[cuda13\]'\.$"),
+        ((11, 8), (), r"speaks CUDA 11\.8, and tinynn needs one for CUDA 12 or later: install a newer driver\.$"),
+        ((12, 4), ("cupy-cuda13x",), r"12\.4\. .*: pip uninstall cupy-cuda13x, then pip install '\.\[cuda12\]'\.$"),
+        ((13, 0), ("cupy-cuda13x",), r"13\.0\. Install .* fits: pip install '\.\[cuda13\]'\.$"),
+        ((13, 0), ("cupy-cuda12x", "cupy-cuda13x"), "cupy-cuda12x and cupy-cuda13x are both installed and break each"),
+    ],
+    ids=str,
+)
+def test_driver_toolkit_and_cupy_that_do_not_fit_are_named(
+    fake_cupy: FakeCuPy, monkeypatch: pytest.MonkeyPatch, speaks: Any, installed: tuple[str, ...], advice: str
+) -> None:
+    fake_driver(monkeypatch, speaks, *installed)
+
+    def fail(*_: object, **__: object) -> int:
+        raise RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+
+    works = fake_cupy.cuda.runtime.getDeviceCount
+    fake_cupy.cuda.runtime.getDeviceCount = fail
+    with pytest.raises(RuntimeError, match=f"the CUDA driver does not answer: cudaErrorInsuff.*{advice}"):
+        choose_device("cuda")
+    fake_cupy.cuda.runtime.getDeviceCount = works
+    monkeypatch.setattr(fake_cupy, "ones", fail, raising=False)
+    with pytest.raises(RuntimeError, match=f"sees a pretended GPU, but cannot compute on it: .*another.*{advice}"):
+        choose_device("cuda")
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(RuntimeError, match=f"CuPy is not installed\\. .*{advice}"):
+        choose_device("cuda")
+
+
+def test_the_driver_is_asked_itself() -> None:
+    found = backend.driver_version()
+    assert found is None or found >= (11, 0)
+    assert isinstance(backend.installed_cupys(), list)
 
 
 def test_environment_variable_is_used_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,4 +223,6 @@ def test_describe_without_known_threads(monkeypatch: pytest.MonkeyPatch) -> None
 def test_describe_on_a_device(fake_cupy: FakeCuPy) -> None:
     rows = backend.describe()
     assert rows["device"] == "cuda"
+    assert rows["CuPy"] == "14.0.0 (pretended), of CUDA 13.1; the driver speaks CUDA 13.1"
+    assert rows["products"] == "cuBLASLt 13"
     assert "a pretended GPU" in rows["because"]

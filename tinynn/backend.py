@@ -6,9 +6,11 @@ globally, so a CPU and a GPU model can stand side by side in one process.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,10 +132,7 @@ def _probe_cuda() -> tuple[Any, str]:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
         if error.name == "cupy":
-            return None, (
-                "CuPy is not installed. Install tinynn from its checkout with the extra that fits your driver: "
-                "pip install '.[cuda12]' or pip install '.[cuda13]'."
-            )
+            return None, f"CuPy is not installed. {what_to_install()}"
         return None, f"CuPy is installed but cannot be imported: {error}"
     except Exception as error:  # an old CuPy beside a new NumPy fails with errors of any kind
         return None, f"CuPy is installed but cannot be imported: {type(error).__name__}: {error}"
@@ -145,8 +144,8 @@ def _probe_cuda() -> tuple[Any, str]:
         name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     except Exception as error:  # CuPy raises classes of its own that exist only where it could be imported
         return None, (
-            f"{found} is installed, but the CUDA driver does not answer: {error}. Check `nvidia-smi`; "
-            "a newer CuPy than the driver wants the older extra ('.[cuda12]')."
+            f"{found} is installed, but the CUDA driver does not answer: {error}. Check `nvidia-smi`. "
+            f"{what_to_install()}"
         )
     try:
         # One compiled kernel and one product: the compiler and cuBLAS must be there as well as the driver.
@@ -155,11 +154,58 @@ def _probe_cuda() -> tuple[Any, str]:
     except Exception as error:
         return None, (
             f"{found} is installed and sees {name}, but cannot compute on it: {error}. The CUDA toolkit's "
-            "libraries seem to be missing: install the extra 'cuda12' or 'cuda13', which bring them."
+            "libraries seem to be missing, or of another version than CuPy. " + what_to_install()
         )
     if total != 16.0:
         return None, f"{found} computes wrongly on {name}: a product that is 16 came out as {total}."
     return cupy, f"{found} can use {name}"
+
+
+# CuPy's packages, of which one may be installed.
+CUPYS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+
+
+def what_to_install() -> str:
+    """Return which extra fits this machine's driver, and what stands against it."""
+    speaks = driver_version()
+    if speaks is None:
+        return (
+            "Install tinynn from its checkout with the extra that fits your driver: pip install '.[cuda12]' or "
+            "pip install '.[cuda13]'. On this machine no NVIDIA driver was found (the library libcuda), and without "
+            "one no CUDA device can be used."
+        )
+    driver = f"The driver of this machine speaks CUDA {speaks[0]}.{speaks[1]}"
+    if speaks[0] < 12:
+        return f"{driver}, and tinynn needs one for CUDA 12 or later: install a newer driver."
+    extra = f"cuda{min(speaks[0], 13)}"
+    installed = installed_cupys()
+    if len(installed) > 1:
+        return f"{driver}. {' and '.join(installed)} are both installed and break each other: uninstall all but one."
+    first = "".join(f"pip uninstall {name}, then " for name in installed if name != f"cupy-{extra}x")
+    return f"{driver}. Install tinynn from its checkout with the extra that fits: {first}pip install '.[{extra}]'."
+
+
+def installed_cupys() -> list[str]:
+    """Return the names of CuPy's packages that are installed."""
+    from importlib import metadata
+
+    found = []
+    for name in CUPYS:
+        with suppress(metadata.PackageNotFoundError):
+            found.append(metadata.distribution(name).name)
+    return found
+
+
+def driver_version() -> tuple[int, int] | None:
+    """Return which CUDA the driver speaks, None where there is no driver."""
+    version = ctypes.c_int()
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        if driver.cuDriverGetVersion(ctypes.byref(version)):
+            return None
+    except (OSError, AttributeError):
+        return None
+    return version.value // 1000, version.value % 1000 // 10
 
 
 def to_device(x: Any, device: Device) -> Array:
@@ -193,8 +239,8 @@ def to_host(x: Any) -> Array:
 def generator(seed: int, *purpose: int) -> np.random.Generator:
     """Return the random generator for one purpose of one seed.
 
-    Random numbers are drawn on the host by NumPy and then moved, so that one seed gives the same network, the same
-    shuffles and the same dropout masks on every device. Different purposes of one seed are independent of each
+    What is drawn with it is drawn on the host by NumPy and then moved, so that one seed gives the same network and the
+    same shuffles on every device. Different purposes of one seed are independent of each
     other (NumPy's SeedSequence), so that an added layer does not change the shuffling.
 
     Parameters
@@ -236,8 +282,24 @@ def describe() -> dict[str, str]:
     except (RuntimeError, ValueError) as error:
         return {**rows, "device": f"none: {error}"}
     if device.name == "cuda":
-        rows["CuPy"] = device.xp.__version__
+        from tinynn.kernels.cuda import cublaslt
+
+        runtime = device.xp.cuda.runtime
+        toolkit, driver = (cuda_name(number()) for number in (runtime.runtimeGetVersion, runtime.driverGetVersion))
+        rows["CuPy"] = f"{device.xp.__version__}, of CUDA {toolkit}; the driver speaks CUDA {driver}"
+        rows["products"] = cublaslt.load(runtime.runtimeGetVersion() // 1000)[1]
     return {**rows, "device": device.name, "because": device.reason}
+
+
+def cuda_name(number: int) -> str:
+    """Return a version of CUDA as one reads it.
+
+    Examples
+    --------
+    >>> cuda_name(13010)
+    '13.1'
+    """
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def blas() -> str:

@@ -14,8 +14,10 @@ from tinynn.backend import Array, to_device, to_host
 from tinynn.data import Samples
 from tinynn.half import HalfPrecision
 from tinynn.io.model_file import describe, save_model
+from tinynn.kernels.precision import check_precision
 from tinynn.layers.activations import Linear
 from tinynn.layers.base import Layer, ShapeError
+from tinynn.layers.drawing import Drawing
 from tinynn.model import Model
 from tinynn.scores import Scores
 
@@ -59,8 +61,11 @@ class Compiled(Model):
 
     optimizer: optimizers.Optimizer | None = None
     loss: losses.Loss | None = None
+    captured: Any = None
     metric_names: Sequence[Any] = ()
     weighted_metric_names: Sequence[Any] = ()
+    graph: bool | str = "auto"
+    matmul_precision = "float32"
 
     def compile(
         self,
@@ -69,6 +74,8 @@ class Compiled(Model):
         *,
         metrics: Sequence[Any] | None = None,
         weighted_metrics: Sequence[Any] | None = None,
+        graph: bool | str = "auto",
+        matmul_precision: str = "float32",
     ) -> None:
         """Say how to train.
 
@@ -84,11 +91,18 @@ class Compiled(Model):
         weighted_metrics : sequence of str or Metric, optional
             Metrics in which samples count by their weights, as in the loss. One whose name is in `metrics` too is
             called ``weighted_...`` in the logs.
+        graph : bool or "auto", default "auto"
+            Whether `fit` captures its steps as a CUDA graph and replays them, on a CUDA device: "auto" where it can;
+            True or an error that says why not; False never. ``model.graph_reason`` says what came of it. It changes
+            the speed, not the result; docs/gpu.md.
+        matmul_precision : {"float32", "tensorfloat32", "bfloat16"}, default "float32"
+            With how many bits a CUDA device multiplies the matrices of a float32 model; the two lower ones are some
+            times faster. Sums are in float32 always. The CPU always has all bits.
 
         Raises
         ------
         ValueError
-            For an unknown name; the message has the nearest one.
+            For an unknown name; the message has the nearest one. With ``graph=True``, for a model on the CPU.
         """
         if loss is None:
             raise ValueError(
@@ -102,19 +116,29 @@ class Compiled(Model):
         if self.mixed and not isinstance(new_optimizer, optimizers.LossScaleOptimizer):
             new_optimizer = optimizers.LossScaleOptimizer(new_optimizer)
         check_loss(new_loss)
+        check_precision(matmul_precision, f"{self.label}: compile")
+        if graph not in (True, False, "auto"):
+            raise ValueError(f"{self.label}: compile: graph must be True, False or 'auto', got {graph!r}.")
+        if graph is True and self.device.name != "cuda":
+            raise ValueError(
+                f"{self.label}: compile: graph=True needs a CUDA device, and the model is on the CPU: "
+                f"{self.device.reason}"
+            )
         names = [metric_kinds.check_name(metric) for metric in metrics or ()]
         names += [weighted_name(metric_kinds.check_name(metric), names) for metric in weighted_metrics or ()]
         if len(set(names)) < len(names) or "loss" in names:
             raise ValueError(f"{self.label}: compile: metrics need names of their own, got {names}.")
         self.optimizer, self.loss = new_optimizer, new_loss
         self.metric_names, self.weighted_metric_names = list(metrics or ()), list(weighted_metrics or ())
+        self.graph, self.matmul_precision, self.captured = graph, matmul_precision, None
 
     def get_compile_config(self) -> dict[str, Any] | None:
-        """Return the arguments `compile` was called with; None where it was not."""
+        """Return the arguments `compile` was called with, but for `graph`; None where it was not called."""
         if self.optimizer is None:
             return None
         metrics = {"metrics": self.metric_names, "weighted_metrics": self.weighted_metric_names}
-        return {"optimizer": self.optimizer, "loss": self.loss, **metrics}
+        lower = {} if self.matmul_precision == "float32" else {"matmul_precision": self.matmul_precision}
+        return {"optimizer": self.optimizer, "loss": self.loss, **metrics, **lower}
 
     def get_training_state(self) -> dict[str, Any] | None:
         """Return where the training stands beside the weights: the optimizer's memory, and the layers' random states.
@@ -123,8 +147,10 @@ class Compiled(Model):
         """
         if self.optimizer is None or self.arena is None:
             return None
-        random = [None if layer.rng is None else layer.rng.bit_generator.state for layer in self.walk()]
-        return {"optimizer": self.optimizer.get_state(), "random": random}
+        layers = list(self.walk())
+        random = [None if layer.rng is None else layer.rng.bit_generator.state for layer in layers]
+        noise = [layer.get_draws_state() if isinstance(layer, Drawing) else None for layer in layers]
+        return {"optimizer": self.optimizer.get_state(), "random": random, "noise": noise}
 
     def set_training_state(self, state: Mapping[str, Any]) -> None:
         """Go on where another model of the same layers, compiled alike, stood.
@@ -148,9 +174,12 @@ class Compiled(Model):
             generators.append(None if given is None else np.random.default_rng(0))
             if generators[-1] is not None:
                 generators[-1].bit_generator.state = given
+        noise = state.get("noise", [None] * len(layers))
         optimizer.set_state(self.need_arena(), state["optimizer"])
-        for layer, rng in zip(layers, generators, strict=True):
+        for layer, rng, draws in zip(layers, generators, noise, strict=True):
             layer.rng = rng
+            if isinstance(layer, Drawing):
+                layer.set_draws_state(draws)
 
     def save(self, path: Any, *, include_optimizer: bool = True) -> None:
         """Write the whole model to one file: layers, weights, how it was compiled, and where its training stands.
@@ -257,12 +286,12 @@ class Compiled(Model):
             For data that the model or the loss cannot take.
         """
         loss = self.need_compiled(who)[1]
-        x, y, sample_weight = samples
+        x, given, sample_weight = samples
         new = self.input_shape is None
         self.need_weights(who, tuple(x.shape[1:]))
         assert self.output_shape is not None
         outputs = (len(x), *self.output_shape)
-        y = to_host(y)
+        y = to_host(given)
         try:
             self.check_input(x)
             self.check_values(x)
@@ -286,7 +315,7 @@ class Compiled(Model):
             except ValueError as error:
                 raise ValueError(f"{who}: sample_weight: {error}") from None
             sample_weight = to_device(sample_weight, self.device)
-        return Samples(to_device(x, self.device), to_device(y, self.device), sample_weight)
+        return Samples(to_device(x, self.device), to_device(given, self.device), sample_weight)
 
     def cast_batch(self, batch: Samples) -> Samples:
         """Return a batch of what `prepare` returned in the model's dtype: inputs and targets that are numbers."""

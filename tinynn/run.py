@@ -16,6 +16,7 @@ from tinynn.backend import Array, generator
 from tinynn.callbacks import CallbackList
 from tinynn.config import from_plain
 from tinynn.data.sources import ArraySource, IterableSource, Source
+from tinynn.graph import steps_of
 from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
 from tinynn.io.differences import differences
 from tinynn.io.files import Contents, versions
@@ -83,17 +84,15 @@ class Run:
     def run_epoch(self) -> None:
         """Train one epoch, or what is left of it."""
         model, watchers = self.model, self.watchers
-        parts = model.trained_parts("fit")
-        train_step = model.checked_train_step if self.check_finite else model.train_step
+        steps = steps_of(self, model.trained_parts("fit"))
         watchers.epoch_begin(self.epoch, resumed=self.step > 0)
         if self.step == 0:
-            optimizer = parts.optimizer
+            optimizer = model.need_compiled("fit")[0]
             self.order_of = (optimizer.iterations, *([optimizer.waiting] if optimizer.waiting else []))
             self.scores = model.scores_for(self.source.first.y)
-        for batch in self.source.batches(self.epoch, self.step, self.order if self.shuffle else None):
+        for batch in steps.batches(self.step, self.order if self.shuffle else None):
             watchers.batch_begin(self.step)
-            x, y, sample_weight = model.cast_batch(batch)
-            train_step(parts, x, y, self.scores, f"epoch {self.epoch + 1}, batch {self.step + 1}", sample_weight)
+            steps.step(batch, self.scores, f"epoch {self.epoch + 1}, batch {self.step + 1}")
             self.step += 1
             self.batches += 1
             watchers.batch_end(self.step - 1, self.scores)

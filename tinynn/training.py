@@ -23,8 +23,11 @@ from tinynn.backend import Array, generator, to_device, to_host
 from tinynn.callbacks import Callback, CallbackList, History, ProgressBar, bar_over, check_list
 from tinynn.compiled import Compiled, TrainedParts
 from tinynn.data import ArraySource, IterableSource, Samples, Source
+from tinynn.graph import CapturedSteps
 from tinynn.interrupt import on_first_interrupt
 from tinynn.io.checkpoints import Checkpoints, CheckpointWarning
+from tinynn.kernels.precision import precision
+from tinynn.memory import explains_memory
 from tinynn.model import SPLITTING
 from tinynn.parameter import Arena
 from tinynn.run import Run, seed_in
@@ -36,9 +39,12 @@ class Trainer(Compiled):
 
     stop_training = False
     history: History | None = None
+    captured: CapturedSteps | None = None
+    graph_reason = "no training yet"
 
     # Training ----------------------------------------------------------------------------------------------------
 
+    @explains_memory
     def fit(
         self,
         x: Any,
@@ -123,7 +129,9 @@ class Trainer(Compiled):
         ValueError
             For data the model or the loss cannot take; with `resume`, for checkpoints of another training.
         RuntimeError
-            If the model was not compiled.
+            If the model was not compiled, or with ``graph=True`` cannot be captured.
+        MemoryError
+            If a device's memory is full; the message has what was asked for and what to lower.
         OSError
             If no checkpoint can be written when the training begins. Later that is a warning, and the training goes on.
         FloatingPointError
@@ -163,13 +171,13 @@ class Trainer(Compiled):
             watchers.begin(self, params)
             if memories is not None:
                 for sentence in watchers.set_states(memories):
-                    warnings.warn(f"fit: resume: {sentence}", CheckpointWarning, stacklevel=2)
+                    warnings.warn(f"fit: resume: {sentence}", CheckpointWarning, stacklevel=3)
             elif checkpoints is not None:
                 run.save()
             if resume and verbose:
                 run.tell()
             begun = True
-            with on_first_interrupt(self.stop_after_batch):
+            with on_first_interrupt(self.stop_after_batch), precision(self.matmul_precision):
                 run.go()
         except FloatingPointError as error:
             if not watchers.not_finite(error):
@@ -181,6 +189,8 @@ class Trainer(Compiled):
             if begun:
                 optimizer.finish(self.need_arena())
             self.forget()
+            if self.captured is not None:
+                self.captured.end()
             watchers.end()
         if history.interrupted and verbose:
             print(
@@ -223,6 +233,7 @@ class Trainer(Compiled):
 
         finite_check.train_step(self, *step)
 
+    @explains_memory
     def train_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: dict[int, float] | None = None
     ) -> float | list[float]:
@@ -241,12 +252,14 @@ class Trainer(Compiled):
         x, y, sample_weight = self.cast_batch(self.prepare(samples, "train_on_batch", class_weight))
         scores = self.scores_for(y)
         parts = self.trained_parts("train_on_batch")
-        self.train_step(parts, x, y, scores, "this batch", sample_weight)
+        with precision(self.matmul_precision):
+            self.train_step(parts, x, y, scores, "this batch", sample_weight)
         values = list(scores.result().values())
         return values if len(values) > 1 else values[0]
 
     # Using -------------------------------------------------------------------------------------------------------
 
+    @explains_memory
     def evaluate(
         self,
         x: Any,
@@ -306,7 +319,8 @@ class Trainer(Compiled):
         for step, batch in enumerate(batches):
             watchers.test_batch_begin(step)
             x, y, sample_weight = self.cast_batch(batch)
-            z, mask = parts.forward(x)
+            with precision(self.matmul_precision):
+                z, mask = parts.forward(x)
             L = parts.loss.forward(y, z, sample_weight, mask) + penalty(self.need_arena())
             scores.add_loss(L, len(y), None)
             if scores.counts_predictions:
@@ -318,6 +332,7 @@ class Trainer(Compiled):
         watchers.test_end(logs)
         return logs
 
+    @explains_memory
     def predict(
         self,
         x: Any,
@@ -355,7 +370,9 @@ class Trainer(Compiled):
         batches = bar_over(source.batches(0, 0, None), source.steps, "predict", verbose)
         for step, batch in enumerate(batches):
             watchers.predict_batch_begin(step)
-            outputs.append(to_host(self.forward(self.cast(batch.x)).astype(self.dtype, copy=False)))
+            with precision(self.matmul_precision):
+                y = self.forward(self.cast(batch.x))
+            outputs.append(to_host(y.astype(self.dtype, copy=False)))
             watchers.predict_batch_end(step, outputs[-1])
         self.forget()
         watchers.predict_end()

@@ -166,6 +166,9 @@ BOTH = ("cpu", "cuda")
 SYSTEMS = {
     "products": System("products", devices=BOTH),
     "tinynn": System("tinynn", modules=("numba",), devices=BOTH),
+    "tinynn-eager": System(
+        "tinynn", "prepare_eager", devices=("cuda",), without={7: "is for training", 8: "growth is measured captured"}
+    ),
     "tinynn-numpy": System("tinynn", environment={"NUMBA_DISABLE_JIT": "1"}),
     "torch": System("torch", modules=("torch",), devices=BOTH),
     "torch-compiled": System(

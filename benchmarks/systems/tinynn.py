@@ -12,6 +12,7 @@ from benchmarks.memory import traced_peak
 from benchmarks.systems import EpochClock, Runner, Settings
 from benchmarks.workloads import BETA_1, BETA_2, CNN, EPSILON, MLP, RNN, Data, Workload
 from tinynn import layers
+from tinynn.backend import to_device
 from tinynn.kernels import load_fused
 
 LOSSES = {
@@ -19,6 +20,9 @@ LOSSES = {
     "sparse": "sparse_categorical_crossentropy",
     "binary": "binary_crossentropy",
 }
+
+
+PRECISIONS = {"fp32": "float32", "tf32": "tensorfloat32"}
 
 
 class Clock(EpochClock, tinynn.Callback):
@@ -62,34 +66,49 @@ def layers_of(network: Any, input_shape: tuple[int, ...]) -> list[layers.Layer]:
     ]
 
 
-def compiled_model(workload: Workload, data: Data, device: str) -> tinynn.Sequential:
+def compiled_model(workload: Workload, data: Data, settings: Settings, graph: bool | str = "auto") -> tinynn.Sequential:
     """Return the network, compiled."""
-    model = tinynn.Sequential(layers_of(workload.network, data.x.shape[1:]), device=device, seed=0)
+    model = tinynn.Sequential(layers_of(workload.network, data.x.shape[1:]), device=settings.device, seed=0)
     adam = tinynn.Adam(learning_rate=workload.rate, beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON)
-    model.compile(optimizer=adam, loss=LOSSES[workload.loss], metrics=["accuracy"] if workload.count else None)
+    model.compile(
+        optimizer=adam,
+        loss=LOSSES[workload.loss],
+        metrics=["accuracy"] if workload.count else None,
+        graph=graph,
+        matmul_precision=PRECISIONS[settings.precision],
+    )
     return model
 
 
-def prepare(workload: Workload, data: Data, settings: Settings) -> Runner:
-    """Make ready tinynn."""
-    model = compiled_model(workload, data, settings.device)
+def prepare_eager(workload: Workload, data: Data, settings: Settings) -> Runner:
+    """Make ready tinynn on a device without captured steps."""
+    return prepare(workload, data, settings, graph=False)
+
+
+def prepare(workload: Workload, data: Data, settings: Settings, graph: bool | str = "auto") -> Runner:
+    """Make ready tinynn, on a device with steps that are captured and replayed, where they can be."""
+    model = compiled_model(workload, data, settings, graph)
     clock = Clock()
+    x, y = (to_device(array, model.device) for array in (data.x, data.y))  # there the next fit finds its graphs again
 
     def train_epoch() -> float:
-        model.fit(data.x, data.y, batch_size=workload.batch_size, epochs=1, verbose=0, callbacks=[clock])
+        model.fit(x, y, batch_size=workload.batch_size, epochs=1, verbose=0, callbacks=[clock])
+        if settings.device == "cuda":
+            runner.how = f"fit, {model.graph_reason}"
         return clock.seconds
 
     def predict(x: np.ndarray) -> np.ndarray:
         return model.predict(x, verbose=0)
 
     versions = {"tinynn": tinynn.__version__, "numpy": np.__version__}
-    how = "fit, on CuPy"
+    how = "fit"
     if settings.device == "cpu":
         kernels, how = load_fused()
         how = f"fit, {how.partition(';')[0]}"
         if kernels is not None:
             versions["numba"] = how.split()[-1]
-    return Runner(train_epoch, predict, versions, how, memory=lambda: memory(workload, data, settings))
+    runner = Runner(train_epoch, predict, versions, how, memory=lambda: memory(workload, data, settings))
+    return runner
 
 
 def memory(workload: Workload, data: Data, settings: Settings) -> dict[str, int]:
@@ -100,7 +119,7 @@ def memory(workload: Workload, data: Data, settings: Settings) -> dict[str, int]
     rows = slice(0, 20 * workload.batch_size)  # an epoch of twenty steps holds as much as one of hundreds
 
     def train() -> None:
-        model = compiled_model(workload, data, settings.device)
+        model = compiled_model(workload, data, settings)
         model.fit(data.x[rows], data.y[rows], batch_size=workload.batch_size, epochs=2, verbose=0)
 
     train()  # what is made at the first use and kept (compiled kernels, tables) is no matter of this network

@@ -428,7 +428,8 @@ def test_numbers_are_those_of_the_moment() -> None:
 
 def test_on_every_device(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     is_watched = watch.is_watched  # the pretended device's arrays are Python code, which is a library's
-    monkeypatch.setattr(watch, "is_watched", lambda code: "guard.py" not in code.co_filename and is_watched(code))
+    pretended = ("guard.py", "capturing.py")
+    monkeypatch.setattr(watch, "is_watched", lambda c: not c.co_filename.endswith(pretended) and is_watched(c))
     model = Sequential([Input((4,)), tinynn.LayerNormalization(epsilon=0.0), Dense(2)], seed=0, device=device)
     model.compile("adam", "mse")
     assert finite(model, x, y).ok

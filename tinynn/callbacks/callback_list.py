@@ -42,6 +42,11 @@ class CallbackList:
         self.at_test_batch_begin = [c for c in self.all if overrides(c, "on_test_batch_begin")]
         self.at_test_batch_end = [c for c in self.all if overrides(c, "on_test_batch_end")]
 
+    @property
+    def may_change_settings(self) -> bool:
+        """Whether somebody looks at batches who may change a setting there: all but the bars."""
+        return any(callback not in self.bars for callback in (*self.at_batch_begin, *self.at_batch_end))
+
     def attach(self, model: Trainer, params: dict[str, Any]) -> None:
         """Tell them the model; all that evaluate and predict need."""
         for callback in self.all:
@@ -177,7 +182,7 @@ def warn_of_strangers(callback: Callback) -> None:
             meant = guess(name, moments, least=0.85)
             if meant:
                 warnings.warn(
-                    f"{type(callback).__name__} has a method {name!r}, which fit does not call.{meant}", stacklevel=4
+                    f"{type(callback).__name__} has a method {name!r}, which fit does not call.{meant}", stacklevel=5
                 )
 
 

@@ -137,7 +137,7 @@ class CSVLogger(Callback):
             warnings.warn(
                 f"CSVLogger: {self.filename} has {size} bytes, and had {state['position']} when the checkpoint was "
                 "made: the lines of the epochs before it are missing; those that follow are written.",
-                stacklevel=4,
+                stacklevel=5,
             )
             return
         super().set_state(state)

@@ -129,7 +129,7 @@ class ModelCheckpoint(MonitorCallback):
             warnings.warn(
                 f"ModelCheckpoint: filepath {self.filepath!r} asks for {', '.join(strangers)}; the logs have "
                 f"{', '.join(names)}. If no other callback puts it there, saving will fail.",
-                stacklevel=4,
+                stacklevel=5,
             )
         else:
             self.path_for(0, 0, dict.fromkeys(names, 0.5))

@@ -277,7 +277,7 @@ class TensorBoard(Callback):
             warnings.warn(
                 f"TensorBoard: {' and '.join(missing)} that it had when the checkpoint was made; what was written "
                 "before is missing, what follows is written to new files.",
-                stacklevel=4,
+                stacklevel=5,
             )
             self.close()
             self.name = new_name

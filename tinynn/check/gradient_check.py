@@ -28,6 +28,7 @@ import numpy as np
 from tinynn import losses
 from tinynn.backend import Array, generator, to_host
 from tinynn.layers.base import Layer
+from tinynn.layers.drawing import Drawing
 from tinynn.parameter import Parameter
 from tinynn.training import Trainer
 
@@ -254,6 +255,8 @@ def repeatable(layer: Layer) -> Callable[[Array, bool], Array]:
     def forward(x: Array, training: bool) -> Array:
         for inner, state in states.items():
             inner.random.bit_generator.state = state
+            if isinstance(inner, Drawing):
+                inner.forget_draws()
         arrays = (x, *(parameter.value for parameter in layer.parameters if parameter.trainable))
         dtype = complex if any(np.iscomplexobj(array) for array in arrays) else float
         for parameter, value in kept:

@@ -71,14 +71,18 @@ class ArraySource(Source):
 
     def batches(self, epoch: int, skip: int, order: Order | None) -> Iterator[Samples]:
         """Yield the batches of an epoch from number `skip` on."""
+        for chosen in islice(batches(self.count, self.batch_size, self.rows_in(order)), skip, None):
+            yield self.first.rows(chosen)
+
+    def rows_in(self, order: Order | None) -> Array | None:
+        """Return the rows of an epoch one after another, in an order where one is given; None for all as they stand."""
         rows = self.rows
         if order is not None:
             order_of_rows = order(self.count)
             if self.device is not None:
                 order_of_rows = to_device(order_of_rows, self.device)
             rows = order_of_rows if rows is None else rows[order_of_rows]
-        for chosen in islice(batches(self.count, self.batch_size, rows), skip, None):
-            yield self.first.rows(chosen)
+        return rows
 
 
 class IterableSource(Source):

@@ -6,7 +6,8 @@ its own lines, and a test holds the two to the same numbers.
 There are two kinds. Those of the recurrent layers are NumPy's, in memory that is used again (``out=...``); LSTM's calls
 a fused one for each step where it can. The fused ones (tinynn/kernels/fused) are loops that do in one pass over the
 data what NumPy does in several; numba compiles them. They are optional, the extra ``fast``, and run on NumPy's arrays
-of real numbers only: without numba, on CuPy and in complex numbers it is the plain lines that run.
+of real numbers. For CuPy's there are kernels in CUDA C (tinynn/kernels/cuda). Where there is no kernel, and in complex
+numbers, it is the plain lines that run.
 """
 
 from __future__ import annotations
@@ -64,14 +65,31 @@ def describe() -> dict[str, str]:
     return {**backend.describe(), "kernels": load_fused()[1]}
 
 
-def fused_kernels() -> Any:
-    """Return the module of the fused kernels, None where numba is not installed."""
-    return load_fused()[0]
+def fused_kernels(x: Any) -> Any:
+    """Return the module of the fused kernels for arrays like `x`, None where there is none.
+
+    numba's loops for NumPy's arrays, CUDA's kernels for CuPy's; both have the same names and arguments, and what one
+    of them lacks runs as the plain lines of its layer.
+    """
+    if type(x) is np.ndarray:
+        return load_fused()[0]
+    if isinstance(x, np.ndarray):
+        return None
+    return load_cuda(backend.array_module(x))
 
 
-def can_fuse(x: Any) -> bool:
-    """Whether the fused kernels take this array: float32 or float64, NumPy's own, and numba is installed."""
-    return type(x) is np.ndarray and x.dtype.char in "fd" and fused_kernels() is not None
+@functools.cache
+def load_cuda(xp: Any) -> Any:
+    """Return the module of the CUDA kernels, None where CuPy cannot compile them."""
+    return importlib.import_module("tinynn.kernels.cuda") if hasattr(xp, "RawModule") else None
+
+
+def can_fuse(x: Any, kernel: str = "") -> bool:
+    """Whether there are fused kernels for this array, which must be float32 or float64; or this one among them."""
+    if x.dtype.char not in "fd":
+        return False
+    found = fused_kernels(x)
+    return found is not None and (not kernel or hasattr(found, kernel))
 
 
 def release() -> None:
@@ -85,6 +103,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
     With the extra ``fast`` a large product of two matrices on the CPU is the fused kernels', so that their threads are
     the only ones: OpenBLAS's wait for the next product by spinning, and take the processors from what lies between.
+    On a CUDA device it is cuBLASLt that multiplies, as precisely as `tinynn.kernels.precision` says.
 
     Parameters
     ----------
@@ -99,10 +118,29 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     array([[11.]])
     """
     if type(a) is not np.ndarray:
-        return backend.array_module(a).matmul(a, b, out=out)
+        from tinynn.kernels.cuda import products
+
+        return products.matmul(a, b, out)
     if a.ndim == b.ndim == 2 and a.size * b.shape[1] >= LARGE:
         fused = load_fused()[0]
         product = None if fused is None else fused.matmul(a, b, out)
         if product is not None:
             return product
     return np.matmul(a, b, out=out)
+
+
+def einsum(subscripts: str, a: Any, b: Any) -> Any:
+    """Return sums of products of two arrays with the same axes, such as ``"nf,nf->n"``.
+
+    NumPy's einsum makes no array of the products. CuPy's is a product of matrices inside, which a captured step cannot
+    hold; there the products are made, and summed.
+
+    Examples
+    --------
+    >>> einsum("nf,nf->n", np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
+    array([11.])
+    """
+    if isinstance(a, np.ndarray):
+        return np.einsum(subscripts, a, b)
+    axes, result = subscripts.split(",")[0], subscripts.split("->")[1]
+    return (a * b).sum(axis=tuple(at for at, axis in enumerate(axes) if axis not in result))

@@ -8,8 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.backend import Array, array_module
-from tinynn.kernels import matmul
+from tinynn.kernels import can_fuse, fused_kernels, matmul
 from tinynn.kernels.steps import StepActivation, rows, split_gates
+
+
+def step_kernels(a: Array, U: Array, gate: StepActivation, act: StepActivation) -> Any:
+    """Return the module of the fused kernels if a step of it may run, else None."""
+    usual = gate.name == "sigmoid" and act.name == "tanh" and a.dtype == U.dtype
+    return fused_kernels(a) if usual and can_fuse(a, "gru_step") else None
 
 
 def forward_reset_after(
@@ -32,21 +38,25 @@ def forward_reset_after(
     k = xp.empty_like(a[0])  # (B, 3 H)
     q = xp.empty_like(h[1:])  # h U_h + b'_h
     a3, k3 = split_gates(a, 3), split_gates(k, 3)  # views: (T, 3, B, H) and (3, B, H)
+    fused = step_kernels(a, U, gate, act)
     for t in range(T):
         hn = h[t] if n is None else h[t] * n
         k = matmul(hn, U, out=k)  # (B, H) (H, 3 H) -> (B, 3 H)
-        if b is not None:
-            k += b
-        z, r, g = v[t]
-        xp.add(a3[t, :2], k3[:2], out=v[t, :2])
-        gate.forward(v[t, :2], v[t, :2])  # z and r
-        q[t] = k3[2]
-        xp.multiply(r, q[t], out=g)
-        g += a3[t, 2]
-        act.forward(g, g)  # g = act(r q + a_g)
-        d = h[t] - g
-        d *= z
-        xp.add(g, d, out=h[t + 1])  # h = g + z (h - g)
+        if fused is not None:
+            fused.gru_step(k, b, a[t], h[t], v[t], q[t], h[t + 1])
+        else:
+            if b is not None:
+                k += b
+            z, r, g = v[t]
+            xp.add(a3[t, :2], k3[:2], out=v[t, :2])
+            gate.forward(v[t, :2], v[t, :2])  # z and r
+            q[t] = k3[2]
+            xp.multiply(r, q[t], out=g)
+            g += a3[t, 2]
+            act.forward(g, g)  # g = act(r q + a_g)
+            d = h[t] - g
+            d *= z
+            xp.add(g, d, out=h[t + 1])  # h = g + z (h - g)
         if mask is not None:
             h[t + 1] = xp.where(mask[t], h[t + 1], h[t])
     return h[1:], [h[T]], (h, v, q, a, h0 is not None)
@@ -75,23 +85,28 @@ def backward_reset_after(
     dv = xp.empty_like(v[0])
     dz, dr, dg = dv
     dkh = xp.empty_like(h[0])
+    fused = step_kernels(a, U, gate, act)
     for t in reversed(range(T)):
-        z, r, g = v[t]
         dh += dy[t]  # y[t] = h[t + 1]
         if mask is not None:  # h[t + 1] = where(mask, h_new, h[t])
             dh_old = xp.where(mask[t], 0, dh)
             dh = xp.where(mask[t], dh, 0)
-        xp.subtract(h[t], g, out=dz)
-        dz *= dh  # h_new = g + z (h[t] - g)
-        dh_direct = dh * z  # h_new = g + z (h[t] - g)
-        xp.subtract(dh, dh_direct, out=dg)  # h_new = g + z (h[t] - g)
-        act.backward(dg, g, dg)  # g = act(r q + a_g)
-        xp.multiply(dg, q[t], out=dr)  # g = act(r q + a_g)
-        dq = dg * r  # g = act(r q + a_g)
-        gate.backward(dv[:2], v[t, :2], dv[:2])  # z and r
-        da3[t] = dv
-        dk3[t, :2] = dv[:2]  # z, r = gate(a + k)
-        dk3[t, 2] = dq  # q = k_g
+        if fused is not None:
+            dh_direct = xp.empty_like(dh)
+            fused.gru_step_backward(dh, h[t], v[t], q[t], da[t], dk[t], dh_direct)
+        else:
+            z, r, g = v[t]
+            xp.subtract(h[t], g, out=dz)
+            dz *= dh  # h_new = g + z (h[t] - g)
+            dh_direct = dh * z  # h_new = g + z (h[t] - g)
+            xp.subtract(dh, dh_direct, out=dg)  # h_new = g + z (h[t] - g)
+            act.backward(dg, g, dg)  # g = act(r q + a_g)
+            xp.multiply(dg, q[t], out=dr)  # g = act(r q + a_g)
+            dq = dg * r  # g = act(r q + a_g)
+            gate.backward(dv[:2], v[t, :2], dv[:2])  # z and r
+            da3[t] = dv
+            dk3[t, :2] = dv[:2]  # z, r = gate(a + k)
+            dk3[t, 2] = dq  # q = k_g
         if t % (truncate or T) == 0 and (t or not given):  # h[t] counts as a constant
             dh[...] = 0
             continue

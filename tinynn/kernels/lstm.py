@@ -12,7 +12,7 @@ from tinynn.kernels.steps import StepActivation, rows, split_gates
 def step_kernels(a: Array, U: Array, gate: StepActivation, act: StepActivation) -> Any:
     """Return the module of the fused kernels if a step of it may run, else None."""
     usual = gate.name == "sigmoid" and act.name == "tanh"
-    return fused_kernels() if usual and can_fuse(a) and can_fuse(U) and a.dtype == U.dtype else None
+    return fused_kernels(a) if usual and can_fuse(a, "lstm_step") and can_fuse(U) and a.dtype == U.dtype else None
 
 
 def forward(
@@ -94,7 +94,7 @@ def backward(
     xp = array_module(h)
     T, B, H = s.shape
     da = v.reshape(T, B, 4 * H)  # da of a step takes the memory of its gates
-    fused = fused_kernels() if v.ndim == 3 else None  # as in forward
+    fused = fused_kernels(v) if v.ndim == 3 else None  # as in forward
     dh0, dc0 = xp.empty_like(h[0]), xp.empty_like(c[0])
 
     def steps(share: slice) -> None:

@@ -23,7 +23,6 @@ class ActivationFunction(Layer):
         What the backward kernel gets, beside dy.
     """
 
-    kernel = ""
     kernel_keeps = "x"
 
     def kernel_numbers(self) -> tuple[Any, ...]:
@@ -32,14 +31,14 @@ class ActivationFunction(Layer):
 
     def forward_fused(self, x: Array, training: bool = False) -> Array:
         """Do what forward does, in one pass over x."""
-        y: Array = getattr(fused_kernels(), self.kernel)(x, *self.kernel_numbers())
+        y: Array = getattr(fused_kernels(x), self.kernel)(x, *self.kernel_numbers())
         self.cache = Kept([x if self.kernel_keeps == "x" else y])
         return y
 
     def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
         """Do what backward does, in one pass over dy and what was kept."""
         [kept] = self.take_cache()
-        return getattr(fused_kernels(), f"{self.kernel}_backward")(dy, kept, *self.kernel_numbers())
+        return getattr(fused_kernels(dy), f"{self.kernel}_backward")(dy, kept, *self.kernel_numbers())
 
     def build(self, input_shape: Shape) -> Shape:
         """Return the input's shape."""
@@ -55,3 +54,24 @@ class ActivationFunction(Layer):
                 f"{self.label}: axis {axis} is none of the {axes - 1} axes after the batch axis of an input of "
                 f"shape {show_shape(input_shape)}."
             )
+
+
+def forward_biased(activation: Layer, z: Array, b: Array, training: bool) -> Array:
+    """Return the activation of z + b, in one pass where there is a kernel for it; z may be written into."""
+    kernels = fused_kernels(z)
+    if isinstance(activation, ActivationFunction) and activation.kernel in kernels.ACTIVATIONS and activation.fused(z):
+        y, kept = kernels.biased(z, b, activation.kernel, *activation.kernel_numbers())
+        activation.cache = Kept([kept])
+        return y
+    return activation.forward(kernels.biased(z, b, "linear")[0], training)
+
+
+def backward_biased(activation: Layer, dy: Array, db: Array) -> Array:
+    """Return dz, and write db."""
+    kernels = fused_kernels(dy)
+    if isinstance(activation, ActivationFunction) and activation.kernel in kernels.ACTIVATIONS and activation.was_fused:
+        [kept] = activation.take_cache()
+        return kernels.biased_backward(dy, kept, db, activation.kernel, *activation.kernel_numbers())
+    da = activation.backward(dy)
+    kernels.column_sums(da, db)
+    return da

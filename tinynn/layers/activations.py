@@ -44,6 +44,8 @@ class Linear(ActivationFunction):
     array([[-1.,  2.]])
     """
 
+    kernel = "linear"
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x."""
         y = x
@@ -69,8 +71,12 @@ class Tanh(ActivationFunction):
     array([[0., 1.]])
     """
 
+    kernel, kernel_keeps = "tanh", "y"
+
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return tanh(x)."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         y = xp.tanh(x)
         self.cache = y                            # the derivative is a function of y alone
@@ -78,6 +84,8 @@ class Tanh(ActivationFunction):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         y = self.take_cache()
         dx = dy * (1 - y * y)                     # y = tanh(x)
         return dx

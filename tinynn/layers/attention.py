@@ -11,7 +11,7 @@ import numpy as np
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number
 from tinynn.backend import Array, array_module
-from tinynn.kernels import matmul
+from tinynn.kernels import can_fuse, fused_kernels, matmul
 from tinynn.layers.base import Layer, ShapeError, show_shape
 from tinynn.layers.position import RotaryEmbedding
 from tinynn.layers.regularization import Dropout
@@ -308,17 +308,24 @@ class MultiHeadAttention(Layer):
         kr = k if self.turn_k is None else self.turn_k.forward(k)
         qs = qr.reshape(B, G, -1, K) * (1 / math.sqrt(K))                       # heads of a group: one long column
         s = matmul(qs, kr.transpose(0, 1, 3, 2))                                # (B, G, H/G T, K) (B, G, K, S)
-        if seen is not None:
-            s = xp.where(seen, s.reshape(B, G, -1, T, S), never(s)).reshape(s.shape)
-        z = s - s.max(axis=-1, keepdims=True)                                   # exp cannot overflow
-        e = xp.exp(z)
-        p = e / e.sum(axis=-1, keepdims=True)                                   # (B, G, H/G T, S)
-        if seen is not None:                                                    # who may look nowhere gets no answer
-            p = xp.where(seen, p.reshape(B, G, -1, T, S), 0).reshape(p.shape)
+        if self.has_shares(s):
+            p = fused_kernels(s).attention_shares(s, seen, T)
+        else:
+            if seen is not None:
+                s = xp.where(seen, s.reshape(B, G, -1, T, S), never(s)).reshape(s.shape)
+            z = s - s.max(axis=-1, keepdims=True)                               # exp cannot overflow
+            e = xp.exp(z)
+            p = e / e.sum(axis=-1, keepdims=True)                               # (B, G, H/G T, S)
+            if seen is not None:                                                # who may look nowhere gets no answer
+                p = xp.where(seen, p.reshape(B, G, -1, T, S), 0).reshape(p.shape)
         m = p if self.drop is None else self.drop.forward(p, training)
         o_g = matmul(m, v)                                                      # (B, G, H/G T, S) (B, G, S, V)
         o = o_g.reshape(B, H, T, -1)                                            # (B, G, H/G T, V) -> (B, H, T, V)
         return o, (qs, kr, v, p, m)
+
+    def has_shares(self, s: Array) -> bool:
+        """Whether there is a kernel for the softmax of what is seen."""
+        return not self.plain and can_fuse(s, "attention_shares")
 
     def attend_backward(self, do: Array, kept: Any) -> tuple[Array, Array, Array]:
         """Return dq, dk and dv."""
@@ -329,8 +336,11 @@ class MultiHeadAttention(Layer):
         dv = matmul(m.transpose(0, 1, 3, 2), do_g)                              # o_g = m v
         dm = matmul(do_g, v.transpose(0, 1, 3, 2))                              # o_g = m v
         dp = dm if self.drop is None else self.drop.backward(dm)                # m = drop(p)
-        c = xp.einsum("bgts,bgts->bgt", p, dp)[..., None]
-        ds = p * (dp - c)                                                       # p = softmax(s), 0 where not seen
+        if self.has_shares(p):
+            ds = fused_kernels(p).softmax_backward(dp, p)
+        else:
+            c = xp.einsum("bgts,bgts->bgt", p, dp)[..., None]
+            ds = p * (dp - c)                                                   # p = softmax(s), 0 where not seen
         dqs = matmul(ds, kr)                                                    # s = qs kr^T
         dkr = matmul(ds.transpose(0, 1, 3, 2), qs)                              # s = qs kr^T
         dqr = (dqs * (1 / math.sqrt(K))).reshape(B, H, T, K)                    # qs = qr / sqrt(K)

@@ -95,6 +95,7 @@ class Layer(Configured):
     takes_integers = False  # True where x holds numbers of things and not values: token ids
     plain = False  # True: run the lines that are read in forward and backward where a fused kernel would run
     has_fused = False  # whether there are fused kernels; set by __init_subclass__
+    kernel = ""  # the one that forward_fused runs: where there is none for an array, the plain lines run
     unfilled: Any = None  # called for zeros in place of the initializers, where a file will fill the weights
     view_names: frozenset[str] = frozenset()  # the attributes that Parameter.bind has set: values and gradients
     activity_penalty: Any = None  # a number where forward adds one to the loss; backward adds its gradient
@@ -259,7 +260,7 @@ class Layer(Configured):
 
         Not with ``plain``, nor while a parameter is complex for a gradient check.
         """
-        if not self.has_fused or self.plain or not can_fuse(x):
+        if not self.has_fused or self.plain or not can_fuse(x, self.kernel):
             return False
         return all(parameter.value.dtype.char in "fd" for parameter in self.own_parameters)
 

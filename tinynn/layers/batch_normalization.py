@@ -11,7 +11,7 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number
 from tinynn.backend import Array, array_module
-from tinynn.kernels import Kept, fused_kernels
+from tinynn.kernels import Kept, can_fuse, fused_kernels
 from tinynn.layers.base import Layer, ShapeError, show_shape
 
 
@@ -126,6 +126,8 @@ class BatchNormalization(Normalization):
     array([0.02, 0.2 ], dtype=float32)
     """
 
+    kernel = "moments"
+
     moving_mean: Array
     moving_variance: Array
     takes_many_axes = False
@@ -208,13 +210,21 @@ class BatchNormalization(Normalization):
         x3 = self.rows(x)[None]
         mean, var = self.moving_mean[None], self.moving_variance[None]
         if training:
-            mean, var = fused_kernels().moments(x3)
-            self.moving_mean[...] = self.momentum * self.moving_mean + (1 - self.momentum) * mean[0]
-            self.moving_variance[...] = self.momentum * self.moving_variance + (1 - self.momentum) * var[0]
+            mean, var = fused_kernels(x3).moments(x3)
+            self.move_averages(mean[0], var[0])
         inv = (var + self.epsilon) ** -0.5
-        y3 = fused_kernels().columns_forward(x3, mean, inv, *self.factors)
+        y3 = fused_kernels(x3).columns_forward(x3, mean, inv, *self.factors)
         self.cache = Kept([x3, mean, inv, x.shape, training])
         return self.unrows(y3, x.shape)
+
+    def move_averages(self, mean: Array, var: Array) -> None:
+        """Move the running averages, as forward does."""
+        if can_fuse(mean, "move_averages"):
+            averages = (self.moving_mean, self.moving_variance)
+            fused_kernels(mean).move_averages(*averages, mean, var, self.momentum)
+            return
+        self.moving_mean[...] = self.momentum * self.moving_mean + (1 - self.momentum) * mean
+        self.moving_variance[...] = self.momentum * self.moving_variance + (1 - self.momentum) * var
 
     def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
         """Do what backward does, in two passes over dy and x."""
@@ -222,7 +232,7 @@ class BatchNormalization(Normalization):
         dy3 = self.rows(dy)[None]
         N = x3.shape[1]
         gamma = self.gamma if self.scale else 1
-        dbeta, dgamma = fused_kernels().columns_sums(dy3, x3, mean, inv)
+        dbeta, dgamma = fused_kernels(dy3).columns_sums(dy3, x3, mean, inv)
         if self.center:
             self.dbeta[...] = dbeta[0]
         if self.scale:
@@ -230,7 +240,7 @@ class BatchNormalization(Normalization):
         if not need_dx:
             return None
         means = (gamma * dbeta / N, gamma * dgamma / N) if training else (0 * dbeta, 0 * dgamma)
-        dx3 = fused_kernels().columns_backward(dy3, x3, mean, inv, self.factors[0], means)
+        dx3 = fused_kernels(dy3).columns_backward(dy3, x3, mean, inv, self.factors[0], means)
         return self.unrows(dx3, shape)
 
 
@@ -273,6 +283,8 @@ class GroupNormalization(Normalization):
     >>> GroupNormalization(groups=2, epsilon=0)(np.array([[1.0, 3.0, 10.0, 30.0]]))
     array([[-1.,  1., -1.,  1.]])
     """
+
+    kernel = "moments"
 
     takes_many_axes = False
 
@@ -352,11 +364,11 @@ class GroupNormalization(Normalization):
     def forward_fused(self, x: Array, training: bool = False) -> Array:
         """Do what forward does, in two passes over x."""
         x3 = self.rows(x).reshape(len(x), -1, self.features)
-        column_mean, column_var = fused_kernels().moments(x3)
+        column_mean, column_var = fused_kernels(x3).moments(x3)
         mean = self.over_group(column_mean)[:, 0] / self.group_size
         var = self.over_group(column_var + (column_mean - mean) ** 2)[:, 0] / self.group_size
         inv = (var + self.epsilon) ** -0.5
-        y3 = fused_kernels().columns_forward(x3, mean, inv, *self.factors)
+        y3 = fused_kernels(x3).columns_forward(x3, mean, inv, *self.factors)
         self.cache = Kept([x3, mean, inv, x.shape])
         return self.unrows(y3, x.shape)
 
@@ -366,7 +378,7 @@ class GroupNormalization(Normalization):
         dy3 = self.rows(dy).reshape(x3.shape)
         n = x3.shape[1] * self.group_size
         gamma = self.gamma if self.scale else 1
-        sum_dy, sum_dy_xhat = fused_kernels().columns_sums(dy3, x3, mean, inv)
+        sum_dy, sum_dy_xhat = fused_kernels(dy3).columns_sums(dy3, x3, mean, inv)
         if self.center:
             self.dbeta[...] = sum_dy.sum(axis=0)
         if self.scale:
@@ -374,5 +386,5 @@ class GroupNormalization(Normalization):
         if not need_dx:
             return None
         means = tuple(self.over_group(gamma * sums)[:, 0] / n for sums in (sum_dy, sum_dy_xhat))
-        dx3 = fused_kernels().columns_backward(dy3, x3, mean, inv, self.factors[0], means)
+        dx3 = fused_kernels(dy3).columns_backward(dy3, x3, mean, inv, self.factors[0], means)
         return self.unrows(dx3, shape)

@@ -40,6 +40,7 @@ class Convolution(Layer):
     """
 
     keeps_steps = False
+    kernel = "convolution"
 
     W: Array
     dW: Array
@@ -154,7 +155,7 @@ class Convolution(Layer):
     def forward_fused(self, x: Array, training: bool = False) -> Array:
         """Do what forward does, without im2col."""
         windows = self.windows(x.shape[1:-1])
-        a = fused_kernels().convolution(x, self.W, self.b if self.use_bias else None, windows, self.groups)
+        a = fused_kernels(x).convolution(x, self.W, self.b if self.use_bias else None, windows, self.groups)
         self.cache = Kept([x])
         return self.activation.forward(a, training)
 
@@ -165,8 +166,8 @@ class Convolution(Layer):
         da = self.activation.backward(dy)
         if self.use_bias:
             da.sum(axis=0).reshape(-1, self.filters).sum(axis=0, out=self.db)  # ten times as fast as down long columns
-        self.dW[...] = fused_kernels().convolution_weights(da, x, windows, self.groups)
-        return fused_kernels().convolution_input(da, self.W, windows, self.groups) if need_dx else None
+        self.dW[...] = fused_kernels(da).convolution_weights(da, x, windows, self.groups)
+        return fused_kernels(da).convolution_input(da, self.W, windows, self.groups) if need_dx else None
 
 
 class Conv1D(Convolution):

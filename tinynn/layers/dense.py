@@ -7,8 +7,9 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count
 from tinynn.backend import Array
-from tinynn.kernels import matmul
+from tinynn.kernels import Kept, matmul
 from tinynn.layers import activations
+from tinynn.layers.activation_function import backward_biased, forward_biased
 from tinynn.layers.base import Layer
 
 
@@ -54,6 +55,8 @@ class Dense(Layer):
            [ 3., 30.]], dtype=float32)
     """
 
+    kernel = "biased"
+
     W: Array
     dW: Array
     b: Array
@@ -91,6 +94,8 @@ class Dense(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return activation(x W + b)."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         x2 = x.reshape(-1, x.shape[-1])           # (..., I) -> (N, I): one product, however many axes
         z2 = matmul(x2, self.W)                   # (N, I) (I, O) -> (N, O)
         a2 = z2 + self.b if self.use_bias else z2
@@ -101,6 +106,8 @@ class Dense(Layer):
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
         """Write dW and db, return dx."""
+        if self.was_fused:
+            return self.backward_fused(dy, need_dx)
         x = self.take_cache()
         x2 = x.reshape(-1, x.shape[-1])
         da = self.activation.backward(dy)         # y = activation(a)
@@ -114,3 +121,20 @@ class Dense(Layer):
         dx2 = matmul(dz2, self.W.T)               # z2 = x2 W
         dx = dx2.reshape(x.shape)                 # x2 = x in rows
         return dx
+
+    def fused(self, x: Array) -> bool:
+        """Whether forward hands `x` to its fused twin, which has a bias."""
+        return self.use_bias and super().fused(x)
+
+    def forward_fused(self, x: Array, training: bool = False) -> Array:
+        """Do what forward does, bias and activation in one pass."""
+        z2 = matmul(x.reshape(-1, x.shape[-1]), self.W)
+        self.cache = Kept([x])
+        return forward_biased(self.activation, z2.reshape(*x.shape[:-1], self.units), self.b, training)
+
+    def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
+        """Do what backward does, activation and bias in one pass."""
+        (x,) = self.take_cache()
+        dz2 = backward_biased(self.activation, dy, self.db).reshape(-1, self.units)
+        matmul(x.reshape(-1, x.shape[-1]).T, dz2, out=self.dW)
+        return matmul(dz2, self.W.T).reshape(x.shape) if need_dx else None

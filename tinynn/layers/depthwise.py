@@ -72,6 +72,8 @@ class DepthwiseConv2D(Layer):
     array([12., 16.])
     """
 
+    kernel = "depthwise"
+
     keeps_steps = False
 
     W: Array
@@ -183,7 +185,7 @@ class DepthwiseConv2D(Layer):
         """Do what forward does, row by row of the windows."""
         windows = self.windows(x.shape[1:-1])
         x_padded = windows.pad(x)
-        a = fused_kernels().depthwise(x_padded, self.W, self.b if self.use_bias else None, windows)
+        a = fused_kernels(x_padded).depthwise(x_padded, self.W, self.b if self.use_bias else None, windows)
         self.cache = Kept([x_padded, windows])
         return self.activation.forward(a, training)
 
@@ -193,7 +195,7 @@ class DepthwiseConv2D(Layer):
         da = self.activation.backward(dy)
         if self.use_bias:
             da.sum(axis=0).reshape(-1, self.b.size).sum(axis=0, out=self.db)
-        dW, dx_padded = fused_kernels().depthwise_backward(da, x_padded, self.W, windows, need_dx)
+        dW, dx_padded = fused_kernels(da).depthwise_backward(da, x_padded, self.W, windows, need_dx)
         self.dW[...] = dW
         return windows.crop(dx_padded) if need_dx else None
 

@@ -7,6 +7,7 @@ from typing import Any
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count
 from tinynn.backend import Array, array_module
+from tinynn.kernels import can_fuse, fused_kernels
 from tinynn.layers.base import Layer
 
 
@@ -125,6 +126,8 @@ def sum_by_number(numbers: Array, rows: Array, out: Array) -> Array:
     the last bit every time: `add.at` on a GPU adds in the order in which the threads arrive. They are summed in
     float64: CuPy takes a run's sum as the difference of two sums from the first row on, which float32 would blur.
     """
+    if can_fuse(rows, "sum_by_number") and len(out) * len(numbers) <= fused_kernels(rows).MOST_NUMBERS:
+        return fused_kernels(rows).sum_by_number(numbers, rows, out)
     xp = array_module(rows)
     order = xp.argsort(numbers, kind="stable")
     in_order = numbers[order]

@@ -10,6 +10,7 @@ import numpy as np
 from tinynn.arguments import Shape
 from tinynn.backend import Array, array_module
 from tinynn.kernels import matmul
+from tinynn.kernels.tables import table
 from tinynn.layers.base import Layer
 from tinynn.layers.masking import check_mask
 from tinynn.layers.windows import check_axes, check_data_format, check_sizes
@@ -241,11 +242,10 @@ class AdaptiveAveragePooling2D(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the averages."""
-        xp = array_module(x)
         B, H, W, C = x.shape
         h, w = self.output_size
-        P_h = xp.asarray(averages(H, h), dtype=x.dtype)
-        P_w = xp.asarray(averages(W, w), dtype=x.dtype)
+        P_h = table(x, averages, H, h)
+        P_w = table(x, averages, W, w)
         rows = matmul(P_h, x.reshape(B, H, W * C))            # (h, H) (B, H, W C) -> (B, h, W C)
         y2 = matmul(P_w, rows.reshape(B * h, W, C))           # (w, W) (B h, W, C) -> (B h, w, C)
         y = y2.reshape(B, h, w, C)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinynn.backend import Array, array_module
-from tinynn.kernels import Kept, fused_kernels
+from tinynn.kernels import Kept, einsum, fused_kernels
 from tinynn.layers.batch_normalization import BatchNormalization as BatchNormalization
 from tinynn.layers.batch_normalization import GroupNormalization as GroupNormalization
 from tinynn.layers.batch_normalization import Normalization
@@ -56,6 +56,8 @@ class LayerNormalization(Normalization):
     array([[-1.,  1.],
            [-1.,  1.]])
     """
+
+    kernel = "rows_forward"
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return gamma xhat + beta."""
@@ -100,7 +102,7 @@ class LayerNormalization(Normalization):
     def forward_fused(self, x: Array, training: bool = False) -> Array:
         """Do what forward does, row by row."""
         x2 = self.rows(x)
-        y2, mean, inv = fused_kernels().rows_forward(x2, *self.factors, self.epsilon, centered=True)
+        y2, mean, inv = fused_kernels(x2).rows_forward(x2, *self.factors, self.epsilon, centered=True)
         self.cache = Kept([x2, mean, inv, x.shape])
         return self.unrows(y2, x.shape)
 
@@ -108,7 +110,7 @@ class LayerNormalization(Normalization):
         """Do what backward does, row by row."""
         x2, mean, inv, shape = self.take_cache()
         gamma, _ = self.factors
-        dgamma, dbeta, dx2 = fused_kernels().rows_backward(
+        dgamma, dbeta, dx2 = fused_kernels(dy).rows_backward(
             self.rows(dy), x2, gamma, mean, inv, centered=True, need_dx=need_dx
         )
         if self.center:
@@ -152,6 +154,8 @@ class RMSNormalization(Normalization):
            [-1.,  1.]])
     """
 
+    kernel = "rows_forward"
+
     def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **options: Any) -> None:
         super().__init__(axis, epsilon, center=False, **options)
 
@@ -189,7 +193,7 @@ class RMSNormalization(Normalization):
     def forward_fused(self, x: Array, training: bool = False) -> Array:
         """Do what forward does, row by row."""
         x2 = self.rows(x)
-        y2, mean, inv = fused_kernels().rows_forward(x2, *self.factors, self.epsilon, centered=False)
+        y2, mean, inv = fused_kernels(x2).rows_forward(x2, *self.factors, self.epsilon, centered=False)
         self.cache = Kept([x2, mean, inv, x.shape])
         return self.unrows(y2, x.shape)
 
@@ -197,7 +201,7 @@ class RMSNormalization(Normalization):
         """Do what backward does, row by row."""
         x2, mean, inv, shape = self.take_cache()
         gamma, _ = self.factors
-        dgamma, dbeta, dx2 = fused_kernels().rows_backward(
+        dgamma, dbeta, dx2 = fused_kernels(dy).rows_backward(
             self.rows(dy), x2, gamma, mean, inv, centered=False, need_dx=need_dx
         )
         if self.center:
@@ -241,7 +245,7 @@ class UnitNormalization(Normalization):
         """Return x / max(|x|, 1e-12)."""
         xp = array_module(x)
         x2 = self.rows(x)                         # (..., F) -> (N, F)
-        n2 = xp.einsum("nf,nf->n", x2, x2)[:, None]
+        n2 = einsum("nf,nf->n", x2, x2)[:, None]
         norm = xp.sqrt(xp.clip(n2, self.epsilon**2, xp.inf))  # (N, 1)
         y2 = x2 / norm
         y = self.unrows(y2, x.shape)              # (N, F) -> (..., F)
@@ -253,7 +257,7 @@ class UnitNormalization(Normalization):
         xp = array_module(dy)
         y2, norm, long, shape = self.take_cache()
         dy2 = self.rows(dy)
-        dnorm = -xp.einsum("nf,nf->n", dy2, y2)[:, None] / norm  # y2 = x2 / norm
+        dnorm = -einsum("nf,nf->n", dy2, y2)[:, None] / norm  # y2 = x2 / norm
         dx2 = dy2 / norm + y2 * (dnorm * long)    # y2 = x2 / norm, norm = |x2| where it is long enough
         dx = self.unrows(dx2, shape)              # x2 = x in rows
         return dx

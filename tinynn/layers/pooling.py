@@ -64,10 +64,12 @@ class MaxPooling(Pooling):
              the first gets all, as in Keras. What padding adds is -inf, which is never the maximum.
     """
 
-    has_fused = True  # backward alone: the few maxima of forward are as fast in NumPy
+    kernel = "max_pooling"
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return the maximum of every window."""
+        if self.fused(x):
+            return self.forward_fused(x, training)
         xp = array_module(x)
         windows = self.windows(x.shape[1:-1])
         x_padded = windows.pad(x, -math.inf)
@@ -75,8 +77,6 @@ class MaxPooling(Pooling):
         for seen in others:
             y = xp.maximum(y, seen)
         self.cache = x, y
-        if self.fused(x):                         # for backward_fused
-            self.cache = Kept([x_padded, y, windows])
         return y
 
     def backward(self, dy: Array, need_dx: bool = True) -> Any:
@@ -98,12 +98,16 @@ class MaxPooling(Pooling):
         dx = windows.crop(dx_padded)              # x_padded = x in its padding
         return dx
 
+    def forward_fused(self, x: Array, training: bool = False) -> Array:
+        """Do what forward does, in one pass over the windows."""
+        y: Array = fused_kernels(x).max_pooling(x, self.windows(x.shape[1:-1]))
+        self.cache = Kept([x, y])
+        return y
+
     def backward_fused(self, dy: Array, need_dx: bool = True) -> Any:
         """Do what backward does, in one pass over x."""
-        x_padded, y, windows = self.take_cache()
-        if not need_dx:
-            return None
-        return windows.crop(fused_kernels().max_pooling_backward(dy, x_padded, y, windows))
+        x, y = self.take_cache()
+        return fused_kernels(x).max_pooling_backward(dy, x, y, self.windows(x.shape[1:-1])) if need_dx else None
 
 
 class MaxPooling1D(MaxPooling):

@@ -9,6 +9,7 @@ import numpy as np
 from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number
 from tinynn.backend import Array, array_module
+from tinynn.kernels.tables import length_for, table
 from tinynn.layers.base import Layer, ShapeError, show_shape
 
 
@@ -28,6 +29,22 @@ def angles(steps: int, features: int, max_wavelength: float) -> Any:
     """
     frequencies = max_wavelength ** (-np.arange(0, features, 2) / features)
     return np.arange(steps)[:, None] * frequencies
+
+
+def cosines(steps: int, features: int, max_wavelength: float) -> Array:
+    """Return the cosines of the angles."""
+    return np.cos(angles(steps, features, max_wavelength))
+
+
+def sines(steps: int, features: int, max_wavelength: float) -> Array:
+    """Return the sines of the angles."""
+    return np.sin(angles(steps, features, max_wavelength))
+
+
+def sines_and_cosines(steps: int, features: int, max_wavelength: float) -> Array:
+    """Return them by turns, a sine and a cosine of each angle, as many as there are features."""
+    angle = angles(steps, features, max_wavelength)
+    return np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(steps, -1)[:, :features]
 
 
 class PositionEmbedding(Layer):
@@ -147,11 +164,9 @@ class SinePositionEncoding(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x with the waves added."""
-        xp = array_module(x)
         _, T, D = x.shape
-        angle = angles(T, D, self.max_wavelength)
-        waves = np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(T, -1)[:, :D]   # (T, D / 2, 2) -> (T, D)
-        y = x + xp.asarray(waves, dtype=x.dtype)
+        waves = table(x, sines_and_cosines, length_for(T), D, self.max_wavelength)[:T]    # (T, D)
+        y = x + waves
         self.cache = ()
         return y
 
@@ -217,9 +232,8 @@ class RotaryEmbedding(Layer):
         """Return x, turned."""
         xp = array_module(x)
         T, D = x.shape[-2:]
-        angle = angles(T, D, self.max_wavelength)
-        c = xp.asarray(np.cos(angle), dtype=x.dtype)   # (T, D / 2)
-        s = xp.asarray(np.sin(angle), dtype=x.dtype)
+        c = table(x, cosines, length_for(T), D, self.max_wavelength)[:T]   # (T, D / 2)
+        s = table(x, sines, length_for(T), D, self.max_wavelength)[:T]
         x1 = x[..., : D // 2]
         x2 = x[..., D // 2 :]
         y1 = x1 * c - x2 * s

@@ -19,7 +19,8 @@ from tinynn.arguments import Shape, check_count, check_number, find
 from tinynn.backend import Array, array_module
 from tinynn.kernels import matmul, simple_rnn
 from tinynn.kernels.steps import STEP_ACTIVATIONS, StepActivation, rows
-from tinynn.layers.base import Layer, ShapeError, show_shape
+from tinynn.layers.base import ShapeError, show_shape
+from tinynn.layers.drawing import Drawing
 from tinynn.layers.masking import check_mask
 
 
@@ -45,7 +46,7 @@ def one_array_only(who: str, states: Sequence[str]) -> ValueError:
     )
 
 
-class Recurrent(Layer):
+class Recurrent(Drawing):
     """Base class of SimpleRNN, LSTM and GRU: everything but the loop over the steps.
 
     A subclass says how many `gates` it has and what its `states` are called, and writes
@@ -315,8 +316,7 @@ class Recurrent(Layer):
 
     def draw_mask(self, x: Array, rate: float, shape: Shape) -> Array:
         """Return a mask of 0 with probability `rate` and 1 / (1 - rate) elsewhere: the mean stays as it is."""
-        kept = self.random.random(shape) >= rate          # drawn on the host: the same on every device
-        return array_module(x).asarray(kept / (1 - rate), dtype=x.dtype)
+        return self.draws.kept(shape, rate, 1 / (1 - rate), x)
 
     def by_time(self, x: Array) -> Array:
         """Return (B, T, F) as (T, B, F), in the order in which the steps are read."""

@@ -2,8 +2,8 @@
 
 Shapes   x, y, dx, dy all (batch, ...)
 
-Without ``training=True`` each is y = x. What is random is drawn on the host, in float32 whatever the model's dtype:
-one seed gives the same noise on every device and in every dtype.
+Without ``training=True`` each is y = x. What is random is drawn in float32 whatever the model's dtype, from a counter
+(tinynn/kernels/draws.py): one seed gives the same noise on every device and in every dtype.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from tinynn.arguments import Shape, check_number
-from tinynn.backend import Array, array_module
-from tinynn.layers.base import Layer, ShapeError, show_shape
+from tinynn.backend import Array
+from tinynn.layers.base import ShapeError, show_shape
+from tinynn.layers.drawing import Drawing
 from tinynn.layers.rectifiers import SELU
 
 
-class Noise(Layer):
+class Noise(Drawing):
     """Base class of the layers that are random in training: the output has the input's shape, nothing is learned.
 
     Parameters
@@ -70,7 +71,7 @@ class Dropout(Noise):
     Examples
     --------
     >>> import numpy as np
-    >>> dropout = Dropout(0.5, seed=1)
+    >>> dropout = Dropout(0.5, seed=0)
     >>> x = np.array([[1.0, 2.0, 3.0, 4.0]])
     >>> dropout(x, training=True)
     array([[0., 4., 6., 8.]])
@@ -112,9 +113,8 @@ class Dropout(Noise):
             )
         return super().build(input_shape)
 
-    def draw_kept(self, x: Array) -> Array:
-        """Return 1 where a number is kept and 0 where it is dropped, in x's dtype."""
-        xp = array_module(x)
+    def draw_kept(self, x: Array, scale: float = 1.0) -> Array:
+        """Return `scale` where a number is kept and 0 where it is dropped, in x's dtype."""
         given = self.noise_shape or (None,) * x.ndim
         if given[0] not in (None, 1, len(x)):
             raise ShapeError(
@@ -122,17 +122,15 @@ class Dropout(Noise):
                 "None in its first place fits every batch."
             )
         shape = tuple(whole if size is None else size for size, whole in zip(given, x.shape, strict=True))
-        kept = self.random.random(shape, dtype=np.float32) >= self.rate
-        return xp.asarray(kept).astype(x.dtype)
+        return self.draws.kept(shape, self.rate, scale, x)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x m."""
         if not training or self.rate == 0:
             self.cache = 1                        # m = 1
             return x
-        k = self.draw_kept(x)
         scale = 1 / (1 - self.rate) if self.rate < 1 else 0.0  # rate 1 drops all, and there is nothing to scale up
-        m = k * scale
+        m = self.draw_kept(x, scale)
         y = x * m
         self.cache = m
         return y
@@ -169,7 +167,7 @@ class SpatialDropout1D(Dropout):
     Examples
     --------
     >>> import numpy as np
-    >>> SpatialDropout1D(0.5, seed=3)(np.ones((1, 2, 4)), training=True)
+    >>> SpatialDropout1D(0.5, seed=4)(np.ones((1, 2, 4)), training=True)
     array([[[2., 0., 0., 0.],
             [2., 0., 0., 0.]]])
     """
@@ -212,7 +210,7 @@ class SpatialDropout2D(SpatialDropout1D):
     Examples
     --------
     >>> import numpy as np
-    >>> SpatialDropout2D(0.5, seed=3)(np.ones((1, 1, 2, 4)), training=True)
+    >>> SpatialDropout2D(0.5, seed=4)(np.ones((1, 1, 2, 4)), training=True)
     array([[[[2., 0., 0., 0.],
              [2., 0., 0., 0.]]]])
     """
@@ -316,11 +314,10 @@ class GaussianNoise(Noise):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x + n."""
-        xp = array_module(x)
         self.cache = ()
         if not training or self.stddev == 0:
             return x
-        n = xp.asarray(self.random.standard_normal(x.shape, dtype=np.float32)).astype(x.dtype)
+        n = self.draws.normal(x.shape, x)
         y = x + self.stddev * n
         return y
 
@@ -364,11 +361,10 @@ class GaussianDropout(Noise):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return x m."""
-        xp = array_module(x)
         if not training or self.rate == 0:
             self.cache = 1                        # m = 1
             return x
-        n = xp.asarray(self.random.standard_normal(x.shape, dtype=np.float32)).astype(x.dtype)
+        n = self.draws.normal(x.shape, x)
         m = 1 + math.sqrt(self.rate / (1 - self.rate)) * n
         y = x * m
         self.cache = m

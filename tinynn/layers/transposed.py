@@ -37,6 +37,8 @@ class TransposedConvolution(Layer):
     Backward da = dy activation'(a), db = sum da, dcolumns = im2col(dz), dW2 = dcolumns^T x2, dx2 = dcolumns W2
     """
 
+    kernel = "convolution_input"
+
     keeps_steps = False
 
     W: Array
@@ -163,7 +165,7 @@ class TransposedConvolution(Layer):
     def forward_fused(self, x: Array, training: bool = False) -> Array:
         """Do what forward does, without columns: it is what a convolution does backward."""
         windows = self.windows(x.shape[1:-1])
-        a = fused_kernels().convolution_input(x, self.W, windows, 1)
+        a = fused_kernels(x).convolution_input(x, self.W, windows, 1)
         if self.use_bias:
             a += self.b
         self.cache = Kept([x])
@@ -176,8 +178,8 @@ class TransposedConvolution(Layer):
         da = self.activation.backward(dy)
         if self.use_bias:
             da.sum(axis=0).reshape(-1, self.filters).sum(axis=0, out=self.db)
-        self.dW[...] = fused_kernels().convolution_weights(x, da, windows, 1)
-        return fused_kernels().convolution(da, self.W, None, windows, 1) if need_dx else None
+        self.dW[...] = fused_kernels(x).convolution_weights(x, da, windows, 1)
+        return fused_kernels(da).convolution(da, self.W, None, windows, 1) if need_dx else None
 
 
 class Conv1DTranspose(TransposedConvolution):

@@ -80,6 +80,7 @@ class Loss(Configured):
     reduction: str | None = "sum_over_batch_size"  # on the class, for a subclass that forgets super().__init__()
     sums_rows = False  # True where a row's value is the sum of its values, not their mean
     plain = False  # True: run the lines that are read in call where a fused kernel would run
+    kernel = ""  # the one that call_fused runs: where there is none for an array, the plain lines run
     target_kind = "float"  # "int" where targets are class numbers; others are cast to the model's dtype
 
     def __init__(self, reduction: str | None = "sum_over_batch_size") -> None:
@@ -199,7 +200,11 @@ class Loss(Configured):
 
     def fused(self, y_pred: Array) -> bool:
         """Whether call hands its arrays to its fused twin, ``call_fused``: see `tinynn.kernels.can_fuse`."""
-        return not self.plain and can_fuse(y_pred)
+        return not self.plain and can_fuse(y_pred, self.kernel)
+
+    def fused_backward(self, kept: Array) -> bool:
+        """Whether gradient runs a kernel, with an array that call kept."""
+        return not self.plain and can_fuse(kept, f"{self.kernel}_backward")
 
     def take_cache(self) -> Any:
         """Return what call kept, and forget it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinynn.arguments import check_number
+from tinynn.arguments import Shape, check_number
 from tinynn.backend import Array, array_module
 from tinynn.kernels import fused_kernels
 from tinynn.layers.activations import Sigmoid, Softmax
@@ -43,6 +43,7 @@ class CategoricalCrossentropy(LogitLoss):
 
     activation = Softmax
     sums_rows = True
+    kernel = "categorical_crossentropy"
 
     def __init__(
         self,
@@ -81,13 +82,15 @@ class CategoricalCrossentropy(LogitLoss):
 
     def call_fused(self, t: Array, z: Array) -> Any:
         """Do what call does with logits, in one pass."""
-        v, q = fused_kernels().categorical_crossentropy(t, z)
+        v, q = fused_kernels(t).categorical_crossentropy(t, z)
         self.cache = t, q, None                   # only probabilities need s
         return v
 
     def gradient(self, dv: Any) -> Array:
         """Return dz or dp."""
         t, q, s = self.take_cache()
+        if self.from_logits and self.fused_backward(q):
+            return fused_kernels(q).categorical_crossentropy_backward(dv, t, q)
         if self.from_logits:
             T = t.sum(axis=-1, keepdims=True)     # 1 for one-hot targets
             dz = dv * (q * T - t)                 # v = t (log sum exp z - z)
@@ -122,6 +125,7 @@ class SparseCategoricalCrossentropy(LogitLoss):
 
     activation = Softmax
     target_kind = "int"
+    kernel = "sparse_categorical_crossentropy"
 
     def check(self, y_true: Array, prediction_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless the targets are class numbers."""
@@ -157,6 +161,8 @@ class SparseCategoricalCrossentropy(LogitLoss):
         k = y_true.reshape(-1)
         B = len(k)
         p = y_pred.reshape(B, -1)
+        if self.from_logits and self.fused(y_pred):
+            return self.call_fused(k, p, y_pred.shape)
         here = xp.arange(B), k                    # the places of the true classes
         if self.from_logits:
             z = p - p.max(axis=-1, keepdims=True)
@@ -171,9 +177,17 @@ class SparseCategoricalCrossentropy(LogitLoss):
         self.cache = q, s, here, y_pred.shape
         return v.reshape(*y_true.shape, 1)
 
+    def call_fused(self, k: Array, z: Array, shape: Shape) -> Any:
+        """Do what call does with logits, in one pass."""
+        v, q = fused_kernels(z).sparse_categorical_crossentropy(k, z)
+        self.cache = q, None, (None, k), shape    # only probabilities need s
+        return v.reshape(*shape[:-1], 1)
+
     def gradient(self, dv: Any) -> Array:
         """Return dz or dp."""
         q, s, here, shape = self.take_cache()
+        if self.from_logits and self.fused_backward(q):
+            return fused_kernels(q).sparse_categorical_crossentropy_backward(dv, here[1], q).reshape(shape)
         if self.from_logits:
             q[here] -= 1                          # v = log sum exp z - z_k
             dz = dv * q.reshape(shape)
@@ -214,6 +228,7 @@ class BinaryCrossentropy(LogitLoss):
     """
 
     activation = Sigmoid
+    kernel = "binary_crossentropy"
 
     def __init__(
         self,
@@ -250,13 +265,15 @@ class BinaryCrossentropy(LogitLoss):
 
     def call_fused(self, t: Array, z: Array) -> Any:
         """Do what call does with logits, in one pass."""
-        v, p = fused_kernels().binary_crossentropy(t, z)
+        v, p = fused_kernels(t).binary_crossentropy(t, z)
         self.cache = t, p
         return v
 
     def gradient(self, dv: Any) -> Array:
         """Return dz or dp."""
         t, p = self.take_cache()
+        if self.from_logits and self.fused_backward(p):
+            return fused_kernels(p).binary_crossentropy_backward(dv, t, p)
         if self.from_logits:
             dz = dv * (p - t)                     # v = max(z, 0) - z t + log(1 + exp(-|z|))
             return dz

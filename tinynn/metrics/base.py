@@ -30,6 +30,7 @@ class Metric(Configured):
 
     name = "metric"
     direction: str | None = None
+    only_adds = False  # True: its state is sums, a batch after another, which a captured step can count (docs/gpu.md)
 
     def __init__(self, *, name: str | None = None) -> None:
         if name is not None:
@@ -97,6 +98,8 @@ class MeanMetric(Metric):
 
     Sums are in float64, whatever the model's dtype, and stay on the device; `result` is what fetches them.
     """
+
+    only_adds = True
 
     def reset_state(self) -> None:
         """Forget everything counted so far."""

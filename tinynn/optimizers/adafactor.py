@@ -67,6 +67,7 @@ class Adafactor(Optimizer):
     """
 
     slot_names = ("r", "c", "v")
+    reads_numbers = True
 
     def __init__(
         self,
@@ -100,13 +101,17 @@ class Adafactor(Optimizer):
             self.places.append(Places(parameter.shape, piece, **slices))
         return {name: arena.xp.zeros(size, dtype=arena.values.dtype) for name, size in sizes.items()}
 
+    def step_numbers(self) -> tuple[float, ...]:
+        """Return b, 1 - b and the rate."""
+        t = self.iterations
+        b = 1 - t**self.beta_2_decay
+        return b, 1 - b, min(self.learning_rate, 1 / math.sqrt(t))
+
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         xp = array_module(w)
         all_r, all_c, all_v = slots
-        t = self.iterations
-        b = 1 - t**self.beta_2_decay
-        rate = min(self.learning_rate, 1 / math.sqrt(t))
+        b, rest, rate = self.numbers
         squares = xp.multiply(dw, dw, out=scratch)
         squares += self.epsilon_1
         for shape, piece, r_place, c_place, v_place in self.places:
@@ -116,14 +121,14 @@ class Adafactor(Optimizer):
                 r = all_r[r_place].reshape(shape[:-1])
                 c = all_c[c_place].reshape((*shape[:-2], shape[-1]))
                 row, column = square.mean(axis=-1), square.mean(axis=-2)
-                average(r, row, b, row)
-                average(c, column, b, column)
+                average(r, row, b, row, rest)
+                average(c, column, b, column, rest)
                 # One root at a time: where a row and a column never had a gradient, r c is 0 in float32, and 0 / 0 NaN.
                 u = u / xp.sqrt(r / r.mean(axis=-1, keepdims=True))[..., None]
                 u /= xp.sqrt(c)[..., None, :]
             else:
                 v = all_v[v_place].reshape(shape)
-                average(v, square, b, square)
+                average(v, square, b, square, rest)
                 u = u / xp.sqrt(v)
             rms_u = xp.sqrt((u * u).mean())
             rms_w = xp.sqrt((w[piece] * w[piece]).mean())

@@ -34,6 +34,7 @@ class Adagrad(Optimizer):
     """
 
     slot_names = ("a",)
+    reads_numbers = True
 
     def __init__(
         self,
@@ -56,7 +57,8 @@ class Adagrad(Optimizer):
         root = xp.add(a, self.initial_accumulator_value + self.epsilon, out=scratch)
         xp.sqrt(root, out=root)
         step = xp.divide(dw, root, out=scratch)
-        step *= self.learning_rate
+        (rate,) = self.numbers
+        step *= rate
         w -= step
 
 
@@ -83,6 +85,7 @@ class Adadelta(Optimizer):
     """
 
     slot_names = ("a", "d")
+    reads_numbers = True
 
     def __init__(
         self,
@@ -109,5 +112,6 @@ class Adadelta(Optimizer):
         s *= dw
         d *= self.rho
         d += (1 - self.rho) * (s * s)
-        s *= self.learning_rate
+        (rate,) = self.numbers
+        s *= rate
         w -= s

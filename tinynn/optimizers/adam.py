@@ -31,13 +31,16 @@ class Moments(Optimizer):
         self.beta_2 = check_number(beta_2, f"{who}: beta_2", 0, 1, below=True)
         self.epsilon = check_number(epsilon, f"{who}: epsilon", 0)
 
-    def update_moments(self, m: Array, v: Array, dw: Array, scratch: Array) -> Array:
-        """Take dw into its running mean m and mean square v; return sqrt(v / (1 - b2^t)) + eps, in `scratch`."""
+    def update_moments(self, m: Array, v: Array, dw: Array, scratch: Array, root_bias: Any) -> Array:
+        """Take dw into its running mean m and mean square v; return sqrt(v / (1 - b2^t)) + eps, in `scratch`.
+
+        `root_bias` is sqrt(1 - b2^t).
+        """
         xp = array_module(m)
         average(m, dw, self.beta_1, scratch)
         average(v, xp.multiply(dw, dw, out=scratch), self.beta_2, scratch)
         root = xp.sqrt(v, out=scratch)
-        root /= math.sqrt(1 - self.beta_2**self.iterations)
+        root /= root_bias
         root += self.epsilon
         return root
 
@@ -77,6 +80,7 @@ class Adam(Moments):
     """
 
     slot_names: tuple[str, ...] = ("M", "V")
+    reads_numbers = True
 
     def __init__(
         self,
@@ -92,21 +96,25 @@ class Adam(Moments):
         if amsgrad:
             self.slot_names = ("M", "V", "V_max")
 
+    def step_numbers(self) -> tuple[float, ...]:
+        """Return the one number that changes from step to step, how far this one goes."""
+        t = self.iterations
+        unbias = math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        unscale = (1 - self.beta_1) / math.sqrt(1 - self.beta_2)
+        return (self.learning_rate * unbias * unscale,)
+
     def fuses(self, w: Array) -> bool:
         """Whether `update` runs the fused kernel."""
-        return not self.plain and not self.amsgrad and can_fuse(w)
+        return not self.plain and not self.amsgrad and can_fuse(w, "adam")
 
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         xp = array_module(w)
         M, V = slots[:2]
-        t = self.iterations
-        unbias = math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        unscale = (1 - self.beta_1) / math.sqrt(1 - self.beta_2)
+        (rate,) = self.numbers
         epsilon = self.epsilon / math.sqrt(1 - self.beta_2)
         if self.fuses(w):
-            rate = self.learning_rate * unbias * unscale
-            fused_kernels().adam(w, dw, M, V, self.beta_1, self.beta_2, epsilon, rate)
+            fused_kernels(w).adam(w, dw, M, V, self.beta_1, self.beta_2, epsilon, rate)
             return
 
         M *= self.beta_1
@@ -119,7 +127,7 @@ class Adam(Moments):
         root = xp.sqrt(V, out=scratch)
         root += epsilon
         step = xp.divide(M, root, out=scratch)
-        step *= self.learning_rate * unbias * unscale
+        step *= rate
         w -= step
 
 
@@ -177,6 +185,11 @@ class Adamax(Moments):
     """
 
     slot_names = ("m", "u")
+    reads_numbers = True
+
+    def step_numbers(self) -> tuple[float, ...]:
+        """Return the one number that changes from step to step."""
+        return (self.learning_rate / (1 - self.beta_1**self.iterations),)
 
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
@@ -187,7 +200,8 @@ class Adamax(Moments):
         xp.maximum(u, xp.absolute(dw, out=scratch), out=u)
         size = xp.add(u, self.epsilon, out=scratch)
         step = xp.divide(m, size, out=scratch)
-        step *= self.learning_rate / (1 - self.beta_1**self.iterations)
+        (rate,) = self.numbers
+        step *= rate
         w -= step
 
 
@@ -220,16 +234,24 @@ class Nadam(Moments):
     """
 
     slot_names = ("m", "v")
+    reads_numbers = True
+
+    def step_numbers(self) -> tuple[float, ...]:
+        """Return the factors of m and dw, sqrt(1 - b2^t), and the rate."""
+        t = self.iterations
+        of_m = self.momentum(t + 1) / (1 - self.momenta(t + 1))
+        of_dw = (1 - self.momentum(t)) / (1 - self.momenta(t))
+        return of_m, of_dw, math.sqrt(1 - self.beta_2**t), self.learning_rate
 
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         m, v = slots
-        t = self.iterations
-        root = self.update_moments(m, v, dw, scratch)
-        n = m * (self.momentum(t + 1) / (1 - self.momenta(t + 1)))
-        n += dw * ((1 - self.momentum(t)) / (1 - self.momenta(t)))
+        of_m, of_dw, root_bias, rate = self.numbers
+        root = self.update_moments(m, v, dw, scratch, root_bias)
+        n = m * of_m
+        n += dw * of_dw
         n /= root
-        n *= self.learning_rate
+        n *= rate
         w -= n
 
     def momentum(self, t: int) -> float:

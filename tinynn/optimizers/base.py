@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinynn.arguments import check_count, check_number
 from tinynn.backend import Array, array_module
@@ -19,11 +19,51 @@ FLUSH_EVERY = 100
 BLOCK = 2**18  # numbers of a slot that are looked at together
 
 
+class Due(NamedTuple):
+    """What of a step is due, which the count of steps decides.
+
+    Attributes
+    ----------
+    waits : bool
+        The gradients are put to those that wait, and that is all.
+    first : bool
+        The average starts.
+    overwrites : bool
+        The average takes the place of the values.
+    flushes : bool
+        What is tiny in the slots becomes zero.
+    """
+
+    waits: bool = False
+    first: bool = False
+    overwrites: bool = False
+    flushes: bool = False
+
+
+class Ahead(NamedTuple):
+    """A step whose numbers stand on the device, where whoever captures it writes them before each replay.
+
+    Attributes
+    ----------
+    due : Due
+    decay : array of no axes
+    numbers : tuple of array of no axes
+        In place of those of `Optimizer.decay` and `Optimizer.numbers`.
+    """
+
+    due: Due
+    decay: Array
+    numbers: tuple[Array, ...]
+
+
 class Optimizer(Configured):
     """Base class of the optimizers.
 
     One's own optimizer subclasses this, names its memory in `slot_names` and writes `update`. A step clips the
     gradients, then decays the values, then calls `update`, then averages; what is not asked for is not done.
+
+    That a step can be captured (docs/gpu.md), its `update` must take what changes from step to step from `numbers`, and
+    say so: ``reads_numbers = True`` in the same class.
 
     Parameters
     ----------
@@ -73,6 +113,8 @@ class Optimizer(Configured):
 
     slot_names: tuple[str, ...] = ()
     plain = False  # True: run the lines that are read in update where a fused kernel would run
+    reads_numbers = False  # True beside an update that takes what changes from step to step from `numbers`
+    ahead: Ahead | None = None  # while a step is captured
 
     def __init__(
         self,
@@ -166,21 +208,66 @@ class Optimizer(Configured):
         if self.arena is None:
             self.begin(arena)
         self.need_own(arena)
-        if self.gradient_accumulation_steps is not None and not self.accumulate(arena):
+        due = self.advance() if self.ahead is None else self.ahead.due
+        if self.gradient_accumulation_steps is not None:
+            self.accumulate(arena, due)
+        if due.waits:
             return
-        if self.schedule is not None:
-            self._rate = float(self.schedule(self.iterations))
-        self.iterations += 1
         self.clip(arena.grads)
         if self.weight_decay:
             w = arena.values
-            w *= 1 - self.learning_rate * self.weight_decay
+            w *= self.decay
         scratch = arena.values[:0] if self.fuses(arena.values) else self.scratch
         self.update(arena.values, arena.grads, scratch, *map(self.slots.__getitem__, self.slot_names))
         if self.use_ema:
-            self.update_average(arena.values)
-        if self.iterations % FLUSH_EVERY == 0:
+            self.update_average(arena.values, due)
+        if due.flushes:
             self.flush()
+
+    def next_due(self) -> Due:
+        """Return what the next step will do."""
+        if self.gradient_accumulation_steps is not None and self.waiting + 1 < self.gradient_accumulation_steps:
+            return Due(waits=True)
+        t = self.iterations + 1
+        every = self.ema_overwrite_frequency
+        return Due(
+            first=self.use_ema and t == 1,
+            overwrites=every is not None and t % every == 0,
+            flushes=bool(self.slots) and t % FLUSH_EVERY == 0,
+        )
+
+    def advance(self) -> Due:
+        """Count a step, or a batch that waits for it, and return what it has to do."""
+        due = self.next_due()
+        if due.waits:
+            self.waiting += 1
+            return due
+        self.waiting = 0
+        if self.schedule is not None:
+            self._rate = float(self.schedule(self.iterations))
+        self.iterations += 1
+        return due
+
+    @property
+    def decay(self) -> Any:
+        """What the values are multiplied with before a step, with `weight_decay`."""
+        return 1 - self.learning_rate * (self.weight_decay or 0) if self.ahead is None else self.ahead.decay
+
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """What `update` takes the numbers from that change from step to step: floats, or arrays of no axes."""
+        return self.step_numbers() if self.ahead is None else self.ahead.numbers
+
+    def step_numbers(self) -> tuple[float, ...]:
+        """Return the numbers of this step that change from step to step; by default the rate alone."""
+        return (self.learning_rate,)
+
+    @property
+    def can_be_captured(self) -> bool:
+        """Whether all that changes from step to step comes from `numbers`: see `reads_numbers`."""
+        steps = ("update", "step", "accumulate", "clip", "update_average")
+        kind = next(kind for kind in type(self).__mro__ if any(name in vars(kind) for name in steps))
+        return bool(vars(kind).get("reads_numbers", False))
 
     def begin(self, arena: Arena) -> None:
         """Make the slots: what the first step does first."""
@@ -212,17 +299,13 @@ class Optimizer(Configured):
                 block = slot[start : start + BLOCK]
                 block *= abs(block) >= TINY
 
-    def accumulate(self, arena: Arena) -> bool:
-        """Add a batch's gradients to those that wait, and whether they are enough: then make it their mean."""
+    def accumulate(self, arena: Arena, due: Due) -> None:
+        """Add a batch's gradients to those that wait; when they are enough, make them their mean."""
         G = self.slots["accumulated"]
         G += arena.grads
-        self.waiting += 1
-        if self.waiting < (self.gradient_accumulation_steps or 1):
-            return False
-        arena.xp.multiply(G, 1 / self.waiting, out=arena.grads)
-        G[...] = 0
-        self.waiting = 0
-        return True
+        if not due.waits:
+            arena.xp.multiply(G, 1 / (self.gradient_accumulation_steps or 1), out=arena.grads)
+            G[...] = 0
 
     def get_state(self) -> dict[str, Any]:
         """Return all that a training remembers here: to go on from it, give it to `set_state`."""
@@ -280,11 +363,10 @@ class Optimizer(Configured):
                 "give each model an optimizer of its own."
             )
 
-    def update_average(self, w: Array) -> None:
+    def update_average(self, w: Array, due: Due) -> None:
         """Take the values after a step into their average, and put it in their place where that is due."""
-        momentum = self.ema_momentum if self.iterations > 1 else 0.0
-        average(self.slots["average"], w, momentum, self.scratch)
-        if self.ema_overwrite_frequency is not None and self.iterations % self.ema_overwrite_frequency == 0:
+        average(self.slots["average"], w, 0.0 if due.first else self.ema_momentum, self.scratch)
+        if due.overwrites:
             w[...] = self.slots["average"]
 
     def finish(self, arena: Arena) -> None:
@@ -361,11 +443,11 @@ def check_above_0(number: float, who: str, advice: str = "") -> float:
     return float(number)
 
 
-def average(m: Array, x: Array, beta: float, scratch: Array) -> None:
-    """Make m = beta m + (1 - beta) x in place, and work in `scratch`, which may be x."""
+def average(m: Array, x: Array, beta: Any, scratch: Array, rest: Any = None) -> None:
+    """Make m = beta m + (1 - beta) x in place, and work in `scratch`, which may be x; `rest` is 1 - beta, if known."""
     xp = array_module(m)
     m *= beta
-    m += xp.multiply(x, 1 - beta, out=scratch)
+    m += xp.multiply(x, 1 - beta if rest is None else rest, out=scratch)
 
 
 def pieces_of(arena: Arena) -> list[slice]:

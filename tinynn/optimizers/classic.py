@@ -6,6 +6,7 @@ from typing import Any
 
 from tinynn.arguments import check_number
 from tinynn.backend import Array, array_module
+from tinynn.kernels import can_fuse, fused_kernels
 from tinynn.optimizers.base import Optimizer
 from tinynn.schedules import LearningRateSchedule
 
@@ -34,6 +35,8 @@ class SGD(Optimizer):
     array([0.5])
     """
 
+    reads_numbers = True
+
     def __init__(
         self,
         learning_rate: float | LearningRateSchedule = 0.01,
@@ -49,7 +52,15 @@ class SGD(Optimizer):
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         xp = array_module(w)
-        step = xp.multiply(dw, self.learning_rate, out=scratch)
+        (rate,) = self.numbers
+        if not self.plain and can_fuse(w, "momentum"):
+            kernels = fused_kernels(w)
+            if self.momentum:
+                kernels.momentum(w, dw, *slots, self.momentum, self.nesterov, rate)
+            else:
+                kernels.sgd(w, dw, rate)
+            return
+        step = xp.multiply(dw, rate, out=scratch)
         if not self.momentum:
             w -= step
             return
@@ -81,6 +92,8 @@ class RMSprop(Optimizer):
     0.9
     """
 
+    reads_numbers = True
+
     def __init__(
         self,
         learning_rate: float | LearningRateSchedule = 0.001,
@@ -102,6 +115,10 @@ class RMSprop(Optimizer):
         xp = array_module(w)
         slot = dict(zip(self.slot_names, slots, strict=True))
         v = slot["v"]
+        if not self.plain and can_fuse(w, "rmsprop"):
+            settings = (self.rho, self.momentum, self.epsilon)
+            fused_kernels(w).rmsprop(w, dw, v, slot.get("a"), slot.get("m"), *settings, *self.numbers)
+            return
         square = xp.multiply(dw, dw, out=scratch)
         square *= 1 - self.rho
         v *= self.rho
@@ -115,7 +132,8 @@ class RMSprop(Optimizer):
         root = xp.add(variance, self.epsilon, out=scratch)
         xp.sqrt(root, out=root)
         step = xp.divide(dw, root, out=scratch)
-        step *= self.learning_rate
+        (rate,) = self.numbers
+        step *= rate
         if self.momentum > 0:
             m = slot["m"]
             m *= self.momentum

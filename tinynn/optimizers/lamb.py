@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tinynn.backend import Array, array_module
 from tinynn.optimizers.adam import Moments
 from tinynn.optimizers.base import TINY
@@ -30,16 +32,23 @@ class Lamb(Moments):
     """
 
     slot_names = ("m", "v")
+    reads_numbers = True
+
+    def step_numbers(self) -> tuple[float, ...]:
+        """Return the numbers that change from step to step."""
+        t = self.iterations
+        return 1 - self.beta_1**t, math.sqrt(1 - self.beta_2**t), self.learning_rate
 
     def update(self, w: Array, dw: Array, scratch: Array, *slots: Array) -> None:
         """Change w."""
         xp = array_module(w)
         m, v = slots
-        root = self.update_moments(m, v, dw, scratch)
+        bias_m, root_bias_v, rate = self.numbers
+        root = self.update_moments(m, v, dw, scratch, root_bias_v)
         s = xp.divide(m, root, out=scratch)
-        s /= 1 - self.beta_1**self.iterations
+        s /= bias_m
         for piece in self.pieces:
             w_length = xp.sqrt((w[piece] * w[piece]).sum())
             s_length = xp.sqrt((s[piece] * s[piece]).sum())
             ratio = w_length / xp.maximum(s_length, TINY)
-            w[piece] -= self.learning_rate * xp.where(w_length * s_length > 0, ratio, 1) * s[piece]
+            w[piece] -= rate * xp.where(w_length * s_length > 0, ratio, 1) * s[piece]

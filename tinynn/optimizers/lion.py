@@ -33,6 +33,7 @@ class Lion(Optimizer):
     """
 
     slot_names = ("m",)
+    reads_numbers = True
 
     def __init__(
         self,
@@ -52,7 +53,8 @@ class Lion(Optimizer):
         step = xp.multiply(dw, 1 - self.beta_1, out=scratch)
         step += self.beta_1 * m
         xp.sign(step, out=step)
-        step *= self.learning_rate
+        (rate,) = self.numbers
+        step *= rate
         w -= step
         m *= self.beta_2
         m += xp.multiply(dw, 1 - self.beta_2, out=scratch)

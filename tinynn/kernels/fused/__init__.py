@@ -46,7 +46,7 @@ from tinynn.kernels.fused.normalization import (
     rows_forward,
 )
 from tinynn.kernels.fused.optimizers import adam
-from tinynn.kernels.fused.pooling import max_pooling_backward
+from tinynn.kernels.fused.pooling import max_pooling, max_pooling_backward
 from tinynn.kernels.fused.products import factor, matmul, product
 from tinynn.kernels.fused.shares import in_shares
 from tinynn.kernels.fused.softmax import (
@@ -95,6 +95,7 @@ __all__ = [
     "lstm_step_backward",
     "masked_softmax",
     "matmul",
+    "max_pooling",
     "max_pooling_backward",
     "moments",
     "product",

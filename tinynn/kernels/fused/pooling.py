@@ -50,13 +50,22 @@ def _max_backward(dy: Any, x: Any, y: Any, start: Any, offset: Any, dx: Any) -> 
                     dseen[c] += d[c] * here
 
 
+def max_pooling(x: Array, windows: Any) -> Array:
+    """Return the largest number of every window: the few maxima of forward are as fast in NumPy."""
+    y, *others = windows.views(windows.pad(x, -math.inf))
+    for seen in others:
+        y = np.maximum(y, seen)
+    return y
+
+
 def max_pooling_backward(dy: Array, x: Array, y: Array, windows: Any) -> Array:
-    """Return the gradient of x, both padded."""
+    """Return the gradient of x."""
     start, offset = tables_of(windows, x.shape[-1])
-    x2 = np.ascontiguousarray(x).reshape(len(x), -1)
+    x_padded = windows.pad(x, -math.inf)
+    x2 = np.ascontiguousarray(x_padded).reshape(len(x), -1)
     shape = (len(x), len(start), x.shape[-1])
-    dy2, y2 = np.ascontiguousarray(dy).reshape(shape), y.reshape(shape)
-    dx = empty(x.shape, dy.dtype)
+    dy2, y2 = np.ascontiguousarray(dy).reshape(shape), np.ascontiguousarray(y).reshape(shape)
+    dx = empty(x_padded.shape, dy.dtype)
     dx2 = dx.reshape(len(x), -1)
 
     def work(share: slice) -> None:
@@ -64,4 +73,4 @@ def max_pooling_backward(dy: Array, x: Array, y: Array, windows: Any) -> Array:
         _max_backward(dy2[share], x2[share], y2[share], start, offset, dx2[share])
 
     in_shares(work, len(x), x.size * NUMBER)
-    return dx
+    return windows.crop(dx)

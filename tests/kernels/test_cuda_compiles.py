@@ -1,0 +1,73 @@
+"""Every CUDA source compiles for the H100 (sm_90), on a machine without a GPU: NVRTC needs none.
+
+NVRTC comes with the dependency group ``cuda``, or with CuPy's toolkit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tinynn.kernels.cuda
+from tinynn.kernels.cuda.compiler import TYPES, Source
+
+assert tinynn.kernels.cuda.__all__
+
+
+def find_nvrtc() -> Any:
+    """Return NVIDIA's compiler, None where it is not installed."""
+    spec = importlib.util.find_spec("nvidia")
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    for folder in folders:
+        for path in sorted(Path(folder).glob("*/lib/libnvrtc.so.*")):
+            return ctypes.CDLL(str(path))
+    return None
+
+
+@pytest.fixture(scope="module")
+def nvrtc() -> Any:
+    found = find_nvrtc()
+    if found is None:
+        pytest.skip("NVRTC is not installed: pip install --group cuda, or nvidia-cuda-nvrtc")
+    return found
+
+
+def compile_cuda(nvrtc: Any, code: str) -> tuple[int, str]:
+    """Return the size of the machine code, 0 where there is none, and what the compiler has to say."""
+    program = ctypes.c_void_p()
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None) == 0
+    failed = nvrtc.nvrtcCompileProgram(program, 1, (ctypes.c_char_p * 1)(b"--gpu-architecture=sm_90"))
+    size = ctypes.c_size_t()
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    size.value = 0
+    if not failed:
+        nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    return size.value, log.value.decode().strip()
+
+
+@pytest.mark.parametrize("source", Source.every, ids=lambda source: source.name)
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_source_compiles_for_sm_90(source: Source, kind: str, nvrtc: Any) -> None:
+    size, log = compile_cuda(nvrtc, source.code_for(kind))
+    assert size > 1000, log
+    assert not log
+
+
+def test_a_mistake_is_found(nvrtc: Any) -> None:
+    size, log = compile_cuda(
+        nvrtc, Source.every[0].code_for("f") + "__global__ void broken(T* x) { x[0] = undeclared; }"
+    )
+    assert size == 0
+    assert 'identifier "undeclared" is undefined' in log
+
+
+def test_sources_have_names_of_their_own() -> None:
+    names = [source.name for source in Source.every]
+    assert len(names) == len(set(names)) > 0
