@@ -21,8 +21,8 @@ from tinynn.layers import Dense, Input
 FOLDER = str(Path(tinynn.__file__).parent)
 
 # Calls of Python functions of tinynn, and of functions in C that Python code calls (operators are not seen).
-NUMPY_ALONE = {"python": 108, "c": 82}
-FUSED = {"python": 192, "c": 118}  # of which the products and their threads 70 and 35
+NUMPY_ALONE = {"python": 114, "c": 82}
+FUSED = {"python": 206, "c": 118}  # of which the products and their threads 70 and 35
 
 
 def calls(function: Callable[[], Any]) -> dict[str, int]:
@@ -87,7 +87,7 @@ X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], dtype="float32")
 Y = np.array([[0.0], [1.0], [1.0], [0.0]], dtype="float32")
 
 
-@pytest.mark.parametrize(("metrics", "bound"), [([], 95), (["accuracy"], 120)], ids=str)
+@pytest.mark.parametrize(("metrics", "bound"), [([], 112), (["accuracy"], 138)], ids=str)
 def test_a_training_step(metrics: list[str], bound: int) -> None:
     model = xor_network(metrics)
     many = np.tile(X, (50, 1)), np.tile(Y, (50, 1))
@@ -108,4 +108,4 @@ def test_predict_of_one_sample() -> None:
 def test_a_call_of_one_sample() -> None:
     model = xor_network([])
     model(X[:1])
-    assert calls(lambda: model(X[:1]))["all"] < 48
+    assert calls(lambda: model(X[:1]))["all"] < 50

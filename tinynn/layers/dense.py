@@ -94,7 +94,7 @@ class Dense(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return activation(x W + b)."""
-        if self.fused(x):
+        if self.use_bias and self.fused(x):
             return self.forward_fused(x, training)
         x2 = x.reshape(-1, x.shape[-1])           # (..., I) -> (N, I): one product, however many axes
         z2 = matmul(x2, self.W)                   # (N, I) (I, O) -> (N, O)
@@ -121,10 +121,6 @@ class Dense(Layer):
         dx2 = matmul(dz2, self.W.T)               # z2 = x2 W
         dx = dx2.reshape(x.shape)                 # x2 = x in rows
         return dx
-
-    def fused(self, x: Array) -> bool:
-        """Whether forward hands `x` to its fused twin, which has a bias."""
-        return self.use_bias and super().fused(x)
 
     def forward_fused(self, x: Array, training: bool = False) -> Array:
         """Do what forward does, bias and activation in one pass."""

@@ -40,6 +40,9 @@ class Due(NamedTuple):
     flushes: bool = False
 
 
+NOTHING = Due()
+
+
 class Ahead(NamedTuple):
     """A step whose numbers stand on the device, where whoever captures it writes them before each replay.
 
@@ -229,6 +232,8 @@ class Optimizer(Configured):
         if self.gradient_accumulation_steps is not None and self.waiting + 1 < self.gradient_accumulation_steps:
             return Due(waits=True)
         t = self.iterations + 1
+        if not self.use_ema and t % FLUSH_EVERY:
+            return NOTHING
         every = self.ema_overwrite_frequency
         return Due(
             first=self.use_ema and t == 1,
