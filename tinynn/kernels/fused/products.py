@@ -1,4 +1,4 @@
-"""Products of matrices in tiles, the large ones in shares; see tiles.py, panels.py and shares.py.
+"""Products of matrices in tiles, the large ones by several threads; see tiles.py, panels.py and team.py.
 
 A product (M, K) (K, O) is taken panel by panel of the right matrix, and each panel tile by tile of the left one. Only
 when all of K is added up is a number's sum whole: it is the same whichever rows, columns or threads stand beside it.
