@@ -1,7 +1,7 @@
 """Shares of a batch, or of an array's numbers, worked on by several processors at once.
 
-A compiled loop lets go of Python's lock, so that plain threads of Python do: those of team.py. Work that is all compiled
-is handed to them there, without Python; here a share is a function of Python's, with several kernels in it.
+A compiled loop lets go of Python's lock, so that plain threads of Python do: those of team.py. Work that is all
+compiled is handed to them there, without Python; here a share is a function of Python's, with several kernels in it.
 """
 
 from __future__ import annotations
