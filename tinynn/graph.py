@@ -4,8 +4,8 @@ A small network's kernels are done before Python has launched the next one. A ca
 device goes from kernel to kernel by itself. What is recorded are launches with fixed arguments on fixed memory, so
 
 - the data, the order of the samples and the place in it are on the device, and the step gathers its batch by itself;
-- the numbers that change from step to step (`Optimizer.numbers`, a layer's `step_numbers`) stand in arrays there, which
-  one small launch writes before the replay;
+- the numbers that change from step to step (`Optimizer.numbers`) stand in arrays there, which one small launch
+  writes before the replay;
 - losses and the sums of metrics go to arrays that are read when somebody asks;
 - what the host decides from step to step (the size of the batch, what of the optimizer's step is due) chooses between
   graphs: the smaller last batch has one of its own.
@@ -111,8 +111,6 @@ class CapturedSteps:
         self.numbers = xp.zeros(MOST_NUMBERS, dtype=self.arena.values.dtype)
         self.views = [self.numbers[k : k + 1].reshape(()) for k in range(MOST_NUMBERS)]
         self.written: tuple[float, ...] = ()
-        self.drawing = [layer for layer in self.arena.layers if hasattr(layer, "step_numbers")]
-        self.drawn: dict[int, Array] = {}
         self.watched = [inside.observers for inside in (model, *self.arena.layers) if hasattr(inside, "observers")]
         self.inputs: dict[Any, list[Array]] = {}
         self.sums: dict[tuple[int, str], Array] = {}
@@ -195,8 +193,6 @@ class CapturedSteps:
         else:
             recorded.graph.launch()
             recorded.recorder.replayed(scores)
-        for layer in self.drawing:
-            layer.advance()
         self.note(batch, scores, where)
 
     def prepare(self, shape: Any, batch: Place | Samples, due: Due) -> None:
@@ -211,8 +207,6 @@ class CapturedSteps:
             if numbers != self.written:
                 write_numbers(self.xp, numbers, self.numbers)
                 self.written = numbers
-        for layer in self.drawing:
-            write_numbers(self.xp, layer.step_numbers(), self.ahead_of(layer))
         if self.noted < 0:
             self.noted, self.at = 0, -1
         start = batch.start if isinstance(batch, Place) else max(self.at, 0)
@@ -229,15 +223,11 @@ class CapturedSteps:
         """Do what is captured: gather the batch, and train on it with the numbers that stand on the device."""
         count = 0 if due.waits else len(self.optimizer.step_numbers())
         self.optimizer.ahead = Ahead(due, self.views[0], tuple(self.views[1 : 1 + count]))
-        for layer in self.drawing:
-            layer.ahead = self.ahead_of(layer)
         try:
             x, y, sample_weight = self.run.model.cast_batch(self.gathered(shape, batch))
             self.run.model.train_step(self.parts, x, y, recorder, "", sample_weight)
         finally:
             del self.optimizer.ahead
-            for layer in self.drawing:
-                del layer.ahead
 
     def gathered(self, shape: Any, batch: Place | Samples) -> Samples:
         """Return the batch in arrays that are the same at each replay."""
@@ -269,12 +259,6 @@ class CapturedSteps:
         if not isinstance(batch, Place):
             return batch
         return self.run.source.first.rows(self.order[batch.start : batch.start + batch.size])
-
-    def ahead_of(self, layer: Any) -> Array:
-        """Return the array for the numbers of a layer that change from step to step."""
-        if id(layer) not in self.drawn:
-            self.drawn[id(layer)] = self.xp.zeros(len(layer.step_numbers()), dtype="int64")
-        return self.drawn[id(layer)]
 
     def attach(self, scores: Scores) -> None:
         """Let metrics count in the arrays that the graphs know, from where they stand."""
