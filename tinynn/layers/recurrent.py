@@ -173,8 +173,7 @@ class Recurrent(Drawing):
         n = self.draw_mask(x, self.recurrent_dropout, (B, self.units)) if training and self.recurrent_dropout else None
         xt = self.by_time(x)                              # (B, T, F) -> (T, B, F)
         xm = xt if m is None else xt * m
-        a = xp.empty((T, B, self.gates * self.units), dtype=xp.result_type(x, *self.weights()))
-        matmul(rows(xm), self.W, out=rows(a))             # a = xm W, all steps in one product
+        a = matmul(rows(xm), self.W).reshape(T, B, -1)    # (T B, F) (F, G H): all steps in one product
         if self.use_bias:
             a += self.b.reshape(-1, a.shape[2])[0]        # of GRU's two rows, the one that goes with x
         start = self.check_states(initial_state, a)

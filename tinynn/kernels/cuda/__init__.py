@@ -53,13 +53,10 @@ from tinynn.kernels.cuda.optimizers import adam, momentum, rmsprop, sgd
 from tinynn.kernels.cuda.pooling import max_pooling, max_pooling_backward
 from tinynn.kernels.cuda.random import draw_kept, draw_normal
 from tinynn.kernels.cuda.recurrent import (
-    factor,
     gru_step,
     gru_step_backward,
-    in_shares,
     lstm_step,
     lstm_step_backward,
-    product,
 )
 from tinynn.kernels.cuda.softmax import (
     attention_shares,
@@ -95,7 +92,6 @@ __all__ = [
     "draw_normal",
     "elu",
     "elu_backward",
-    "factor",
     "gelu",
     "gelu_backward",
     "gelu_tanh",
@@ -108,7 +104,6 @@ __all__ = [
     "hard_swish_backward",
     "hard_tanh",
     "hard_tanh_backward",
-    "in_shares",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",
@@ -124,7 +119,6 @@ __all__ = [
     "moments",
     "momentum",
     "move_averages",
-    "product",
     "relu",
     "relu_backward",
     "rmsprop",

@@ -96,24 +96,8 @@ extern "C" __global__ void gru_gates_backward(
 )
 
 
-def factor(U: Array, rows: int) -> Array:
-    """Return what `product` wants: U as it is."""
-    return U
-
-
-def product(x: Array, U: Array, out: Array) -> None:
-    """Write x U into out."""
-    matmul(x, U, out=out)
-
-
-def in_shares(work: Callable[[slice], Any], samples: int, products: int, one_each: bool = False) -> list[Any]:
-    """Call `work` with the whole batch: its samples are worked on together anyway."""
-    return [work(slice(0, samples))]
-
-
-def lstm_step(hn: Array, U: Array, a: Array, c: Array, c_new: Array, s: Array, h_new: Array, k: Array) -> None:
-    """Write the new states, s = tanh(c_new), and the gates into a; `k` is memory for hn U."""
-    product(hn, U, k)
+def lstm_step(k: Array, a: Array, c: Array, c_new: Array, s: Array, h_new: Array) -> None:
+    """Write the new states, s = tanh(c_new), and the gates into a; `k` is h U."""
     source.launch("lstm_gates", a, blocks_for(c.size), THREADS, k, a, flat(c), c_new, s, h_new, c.shape[1], c.size)
 
 

@@ -35,7 +35,7 @@ from tinynn.kernels.fused.activations import (
 from tinynn.kernels.fused.convolution import convolution, convolution_input, convolution_weights
 from tinynn.kernels.fused.depthwise import depthwise, depthwise_backward
 from tinynn.kernels.fused.losses import binary_crossentropy, categorical_crossentropy
-from tinynn.kernels.fused.lstm import lstm_step, lstm_step_backward
+from tinynn.kernels.fused.lstm import lstm_backward, lstm_forward
 from tinynn.kernels.fused.memory import release
 from tinynn.kernels.fused.normalization import (
     columns_backward,
@@ -47,8 +47,7 @@ from tinynn.kernels.fused.normalization import (
 )
 from tinynn.kernels.fused.optimizers import adam
 from tinynn.kernels.fused.pooling import max_pooling, max_pooling_backward
-from tinynn.kernels.fused.products import factor, matmul, product
-from tinynn.kernels.fused.shares import in_shares
+from tinynn.kernels.fused.products import matmul
 from tinynn.kernels.fused.softmax import (
     log_softmax,
     log_softmax_backward,
@@ -71,7 +70,6 @@ __all__ = [
     "depthwise_backward",
     "elu",
     "elu_backward",
-    "factor",
     "gelu",
     "gelu_backward",
     "gelu_tanh",
@@ -84,21 +82,19 @@ __all__ = [
     "hard_swish_backward",
     "hard_tanh",
     "hard_tanh_backward",
-    "in_shares",
     "leaky_relu",
     "leaky_relu_backward",
     "log_sigmoid",
     "log_sigmoid_backward",
     "log_softmax",
     "log_softmax_backward",
-    "lstm_step",
-    "lstm_step_backward",
+    "lstm_backward",
+    "lstm_forward",
     "masked_softmax",
     "matmul",
     "max_pooling",
     "max_pooling_backward",
     "moments",
-    "product",
     "release",
     "relu",
     "relu_backward",

@@ -6,7 +6,7 @@ when all of K is added up is a number's sum whole: it is the same whichever rows
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from tinynn.kernels.fused.compiler import loop
 from tinynn.kernels.fused.memory import empty
 from tinynn.kernels.fused.panels import copy, transpose
 from tinynn.kernels.fused.team import array1, array2, packed, piece, team, unpacked
-from tinynn.kernels.fused.tiles import BYTES, ROWS, fill, in_tiles, multiply, narrow_tile, wide_tile, width
+from tinynn.kernels.fused.tiles import BYTES, ROWS, narrow_tile, wide_tile, width
 
 DEPTH = 1024  # of K at once: a panel stays in the second cache of a processor
 SHARED = 2**21  # numbers multiplied in a product from which on the team takes part: some 15 microseconds
@@ -135,25 +135,3 @@ def in_a_row(x: Array) -> tuple[Array, int, int] | None:
     if x.flags.c_contiguous:
         return x.reshape(-1), x.shape[1], 1
     return (x.T.reshape(-1), 1, x.shape[0]) if x.flags.f_contiguous else None
-
-
-class Factor(NamedTuple):
-    """A matrix (K, O) in tiles, and the tables of rows (N, K) that are multiplied by it."""
-
-    start: Array
-    offset: Array
-    tiles: Array
-    nothing: Array
-
-
-def factor(W: Array, N: int) -> Factor:
-    """Return what `product` of N rows with W takes."""
-    K = len(W)
-    tiles = in_tiles(W[None])
-    nothing = np.zeros((*tiles.shape[:2], ROWS * tiles.shape[3]), dtype=W.dtype)
-    return Factor(fill(np.arange(N) * K), np.arange(K)[None], tiles, nothing)
-
-
-def product(x: Array, W: Factor, out: Array) -> None:
-    """Write x W into `out`, both contiguous."""
-    multiply(x.reshape(1, -1), W.start, W.offset, W.tiles, W.nothing, out[None])
