@@ -25,15 +25,15 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Let so many threads share every batch, three of them at first."""
-    shares, elementwise, optimizers, products, team = (
-        importlib.import_module(f"tinynn.kernels.fused.{name}")
-        for name in ("shares", "elementwise", "optimizers", "products", "team")
-    )
-    monkeypatch.setattr(shares, "PRODUCTS", 1)
-    monkeypatch.setattr(elementwise, "LARGE", 1)
-    monkeypatch.setattr(optimizers, "LARGE", 1)
-    monkeypatch.setattr(products, "SHARED", 1)
+    team = importlib.import_module("tinynn.kernels.fused.team")
+    limits = {"shares": "PRODUCTS", "elementwise": "LARGE", "optimizers": "LARGE"}
+    limits |= {"products": "SHARED", "lstm": "SHARED", "biased": "SHARED"}
+    for module, limit in limits.items():
+        monkeypatch.setattr(importlib.import_module(f"tinynn.kernels.fused.{module}"), limit, 1)
     monkeypatch.setattr(kernels, "LARGE", 1)
+    monkeypatch.setattr(kernels, "MUCH", 1)
+    fused = kernels.load_fused()[0]
+    monkeypatch.setattr(fused, "LEAST", dict.fromkeys(fused.LEAST, 0))
 
     def use(count: int) -> None:
         team.team().end()
@@ -57,6 +57,10 @@ def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Non
         (layers.GELU(), (5, 67)),
         (layers.HardTanh(), (37,)),
         (layers.ELU(), (37,)),
+        (layers.Dense(37, activation="relu"), (5,)),
+        (layers.Dense(3, activation=layers.ReLU6()), (4, 5)),
+        (layers.Dense(70, activation="sigmoid"), (5,)),
+        (layers.Dense(35, activation="tanh"), (5,)),
         (layers.LSTM(5), (4, 3)),
         (layers.LSTM(35, return_sequences=True, truncate=3, go_backwards=True), (4, 9)),
     ],
@@ -160,9 +164,24 @@ def test_a_product_keeps_nan_in_its_row_or_column() -> None:
     np.testing.assert_array_equal(np.isnan(dW), (np.arange(7) == 6)[:, None] | (np.arange(35) == 34))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int64", "bool"])
+@pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 2, 5), (7, 0)], ids=str)
+def test_rows_are_gathered(shape: tuple[int, ...], dtype: str, use_threads: Callable[[int], None]) -> None:
+    x = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    rows = np.array([6, 0, 3, 3, -1, -7, 2])
+    for count in (3, 1):
+        use_threads(count)
+        for taken in (rows, rows[:1], rows[:0], rows[::2]):
+            np.testing.assert_array_equal(kernels.gather(x, taken), x[taken])
+            np.testing.assert_array_equal(kernels.gather(x[::2], taken % 4), x[::2][taken % 4])
+        for missing in (7, -8):
+            with pytest.raises(IndexError, match=f"index {missing} is out of bounds"):
+                kernels.gather(x, np.array([0, missing]))
+
+
 @pytest.mark.usefixtures("use_threads")
 def test_an_error_in_a_share_reaches_who_asked() -> None:
-    in_shares = kernels.fused_kernels(np.zeros(1)).in_shares
+    in_shares = importlib.import_module("tinynn.kernels.fused.shares").in_shares
 
     def work(share: slice) -> int:
         if share.start >= 4:

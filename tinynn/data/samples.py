@@ -9,6 +9,7 @@ import numpy as np
 
 from tinynn.backend import Array
 from tinynn.data.arrays import check_array, kind_of, native
+from tinynn.kernels import gather
 
 
 class Samples(NamedTuple):
@@ -21,7 +22,7 @@ class Samples(NamedTuple):
     def rows(self, rows: Any) -> Samples:
         """Return some of the samples, in the machine's byte order."""
         sample_weight = self.sample_weight
-        x, y = native(self.x[rows]), native(self.y[rows])
+        x, y = native(gather(self.x, rows)), native(self.y[rows])
         return Samples(x, y, None if sample_weight is None else native(sample_weight[rows]))
 
 

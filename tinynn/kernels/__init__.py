@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import sys
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from tinynn import backend
 
 LARGE = 450_000  # numbers multiplied in a product from which on OpenBLAS, with two threads by then, is no faster
+MUCH = 2**17  # bytes gathered from which on threads are faster than NumPy
 
 
 class Kept(tuple[Any, ...]):
@@ -85,11 +87,14 @@ def load_cuda(xp: Any) -> Any:
 
 
 def can_fuse(x: Any, kernel: str = "") -> bool:
-    """Whether there are fused kernels for this array, which must be float32 or float64; or this one among them."""
+    """Whether there are fused kernels for this array, which must be float32 or float64; or this one among them.
+
+    Not for so few numbers that NumPy's calls are as fast: `LEAST` of the kernels' module has how many it takes.
+    """
     if x.dtype.char not in "fd":
         return False
     found = load_fused()[0] if type(x) is np.ndarray else fused_kernels(x)
-    return found is not None and (not kernel or kernel in found.__dict__)  # hasattr is slow where there is none
+    return found is not None and (not kernel or x.size >= found.LEAST.get(kernel, math.inf))
 
 
 def release() -> None:
@@ -127,6 +132,24 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
         if product is not None:
             return product
     return np.matmul(a, b, out=out)
+
+
+def gather(x: Any, rows: Any) -> Any:
+    """Return some rows of an array, or a view of them for a slice: x[rows].
+
+    Examples
+    --------
+    >>> gather(np.array([[1, 2], [3, 4]]), np.array([1, 0, 1]))
+    array([[3, 4],
+           [1, 2],
+           [3, 4]])
+    """
+    if type(x) is np.ndarray and type(rows) is np.ndarray and rows.size * x.nbytes >= MUCH * len(x):
+        fused = load_fused()[0]
+        found = None if fused is None else fused.gather(x, rows)
+        if found is not None:
+            return found
+    return x[rows]
 
 
 def einsum(subscripts: str, a: Any, b: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinynn.backend import Array, array_module
+from tinynn.kernels import can_fuse, fused_kernels
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,19 @@ def join_gates(*gates: Array) -> Array:
 def rows(h: Array) -> Array:
     """Return (T, B, H) as (T B, H), for one product over all steps."""
     return h.reshape(-1, h.shape[-1])
+
+
+def add_bias(z: Array, b: Array) -> Array:
+    """Return z + b, in the memory of z where the dtype stays the same."""
+    xp = array_module(z)
+    if can_fuse(z, "biased") and z.dtype == b.dtype:
+        y: Array = fused_kernels(z).biased(z, b, "linear")[0]
+        return y
+    return xp.add(z, b, out=z if z.dtype == xp.result_type(z, b) else None)
+
+
+def sum_rows(dz: Array, db: Array) -> Array:
+    """Write the sums down the columns of rows (N, O) into db (O,), and return it."""
+    if can_fuse(dz, "column_sums"):
+        return fused_kernels(dz).column_sums(dz, db)
+    return dz.sum(axis=0, out=db)

@@ -94,10 +94,10 @@ class Dense(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Return activation(x W + b)."""
-        if self.use_bias and self.fused(x):
-            return self.forward_fused(x, training)
         x2 = x.reshape(-1, x.shape[-1])           # (..., I) -> (N, I): one product, however many axes
         z2 = matmul(x2, self.W)                   # (N, I) (I, O) -> (N, O)
+        if self.use_bias and self.fused(z2):
+            return self.forward_fused(x, z2, training)
         a2 = z2 + self.b if self.use_bias else z2
         a = a2.reshape(*x.shape[:-1], self.units)  # (N, O) -> (..., O)
         y = self.activation.forward(a, training)
@@ -122,9 +122,8 @@ class Dense(Layer):
         dx = dx2.reshape(x.shape)                 # x2 = x in rows
         return dx
 
-    def forward_fused(self, x: Array, training: bool = False) -> Array:
-        """Do what forward does, bias and activation in one pass."""
-        z2 = matmul(x.reshape(-1, x.shape[-1]), self.W)
+    def forward_fused(self, x: Array, z2: Array, training: bool) -> Array:
+        """Do what forward does after the product, bias and activation in one pass."""
         self.cache = Kept([x])
         return forward_biased(self.activation, z2.reshape(*x.shape[:-1], self.units), self.b, training)
 

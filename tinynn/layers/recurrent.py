@@ -18,7 +18,7 @@ from tinynn import initializers, regularizers
 from tinynn.arguments import Shape, check_count, check_number, find
 from tinynn.backend import Array, array_module
 from tinynn.kernels import matmul, simple_rnn
-from tinynn.kernels.steps import STEP_ACTIVATIONS, StepActivation, rows
+from tinynn.kernels.steps import STEP_ACTIVATIONS, StepActivation, add_bias, rows, sum_rows
 from tinynn.layers.base import ShapeError, show_shape
 from tinynn.layers.drawing import Drawing
 from tinynn.layers.masking import check_mask
@@ -175,7 +175,7 @@ class Recurrent(Drawing):
         xm = xt if m is None else xt * m
         a = matmul(rows(xm), self.W).reshape(T, B, -1)    # (T B, F) (F, G H): all steps in one product
         if self.use_bias:
-            a += self.b.reshape(-1, a.shape[2])[0]        # of GRU's two rows, the one that goes with x
+            a = add_bias(a, self.b.reshape(-1, a.shape[2])[0])   # of GRU's two rows, the one that goes with x
         start = self.check_states(initial_state, a)
         fast = self.is_fast()
         run = self.run_fast if fast else self.run
@@ -213,7 +213,7 @@ class Recurrent(Drawing):
         da, dstart = run_backward(dh, dlast, n, mask, kept)   # h, last = run(a, start)
         self.dinitial_state = dstart if given else None
         if self.use_bias:
-            db = rows(da).sum(axis=0, out=self.db.reshape(-1, da.shape[2])[0])   # a += b: b reaches every step
+            db = sum_rows(rows(da), self.db.reshape(-1, da.shape[2])[0])   # a + b: b reaches every step
         dW = matmul(rows(xm).T, rows(da), out=self.dW)    # a = xm W, all steps in one product
         if not need_dx:
             return None

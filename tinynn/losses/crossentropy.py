@@ -175,7 +175,7 @@ class SparseCategoricalCrossentropy(LogitLoss):
             q = xp.maximum(p / s, EPSILON)
             v = -xp.log(q[here])
         self.cache = q, s, here, y_pred.shape
-        return v.reshape(*y_true.shape, 1)
+        return v.reshape(*y_pred.shape[:-1], 1)
 
     def call_fused(self, k: Array, z: Array, shape: Shape) -> Any:
         """Do what call does with logits, in one pass."""

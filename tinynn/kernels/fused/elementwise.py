@@ -22,7 +22,8 @@ def flat(x: Array) -> Array:
 
 def each(kernel: Any, *arrays: Array, constants: tuple[Any, ...] = ()) -> Array:
     """Return a new array of the first one's shape that `kernel` fills number by number from all of them, flat."""
-    y = empty(arrays[0].shape, dtype=np.result_type(*arrays))
+    dtype = arrays[0].dtype if len(arrays) == 1 else np.result_type(*arrays)
+    y = empty(arrays[0].shape, dtype)
     *numbers, into = *map(flat, arrays), y.reshape(-1)
     if y.size < LARGE:
         kernel(*numbers, *constants, into)

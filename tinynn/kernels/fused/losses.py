@@ -1,6 +1,6 @@
 """Cross-entropies of logits in one pass; the plain lines are in tinynn/losses/crossentropy.py.
 
-Shapes   t, z, v, p, q all alike; for the categorical one rows of classes (N, C)
+Shapes   t, z, v, p, q all alike; for the categorical ones rows of classes (N, C); k (N,), one v a row
 """
 
 from __future__ import annotations
@@ -46,6 +46,34 @@ def _categorical_crossentropy(t: Any, z: Any, v: Any, q: Any) -> None:
             v[n, i] = t[n, i] * (log_s - (z[n, i] - m))
 
 
+@sums
+def _sparse_categorical_crossentropy(k: Any, z: Any, v: Any, q: Any) -> None:
+    f = z.dtype.type
+    zero, one = f(0), f(1)
+    best = np.empty(LANES, z.dtype)
+    for n in range(z.shape[0]):
+        m = greatest(z[n], best)
+        s = zero
+        for i in range(z.shape[1]):
+            e = exp(z[n, i] - m, one)
+            s += e
+            q[n, i] = e
+        r = one / s
+        for i in range(z.shape[1]):
+            q[n, i] *= r
+        v[n] = f(math.log(s)) - (z[n, k[n]] - m)
+
+
+@loop
+def _sparse_categorical_crossentropy_backward(dv: Any, k: Any, q: Any, dz: Any) -> None:
+    one = q.dtype.type(1)
+    for n in range(q.shape[0]):
+        d = dv[min(n, dv.size - 1)]
+        for i in range(q.shape[1]):
+            dz[n, i] = d * q[n, i]
+        dz[n, k[n]] = d * (q[n, k[n]] - one)
+
+
 def binary_crossentropy(t: Array, z: Array) -> tuple[Array, Array]:
     """Return the values v and the probabilities p = sigmoid(z), for targets t of z's type; the logarithm is NumPy's."""
     v, p, e = empty(z.shape, z.dtype), empty(z.shape, z.dtype), empty(z.shape, z.dtype)
@@ -59,3 +87,17 @@ def categorical_crossentropy(t: Array, z: Array) -> tuple[Array, Array]:
     v, q = empty(z.shape, z.dtype), empty(z.shape, z.dtype)
     _categorical_crossentropy(*(array.reshape(-1, z.shape[-1]) for array in (t, z, v, q)))
     return v, q
+
+
+def sparse_categorical_crossentropy(k: Array, z: Array) -> tuple[Array, Array]:
+    """Return the values v (N,) and the probabilities q = softmax(z) of rows (N, C), for class numbers k (N,)."""
+    v, q = empty(z.shape[:1], z.dtype), empty(z.shape, z.dtype)
+    _sparse_categorical_crossentropy(k, np.ascontiguousarray(z), v, q)
+    return v, q
+
+
+def sparse_categorical_crossentropy_backward(dv: Any, k: Array, q: Array) -> Array:
+    """Return dz (N, C); dv is a number, or an array of one for each row."""
+    dz = empty(q.shape, q.dtype)
+    _sparse_categorical_crossentropy_backward(np.asarray(dv, q.dtype).reshape(-1), k, q, dz)
+    return dz

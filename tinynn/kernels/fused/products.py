@@ -18,7 +18,7 @@ from tinynn.kernels.fused.team import array1, array2, packed, piece, team, unpac
 from tinynn.kernels.fused.tiles import BYTES, ROWS, narrow_tile, wide_tile, width
 
 DEPTH = 1024  # of K at once: a panel stays in the second cache of a processor
-SHARED = 2**21  # numbers multiplied in a product from which on the team takes part: some 15 microseconds
+SHARED = 2**19  # numbers multiplied in a product from which on the team takes part: some 10 microseconds
 FEW = 4  # rows: to copy b for fewer takes longer than the product
 STEPS = np.arange(DEPTH)
 HEIGHT = 512  # of M at once: these rows stay in the cache that all processors share
@@ -118,7 +118,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array | None:
         transpose(turned.reshape(-1), 0, M, out.reshape(-1), size, M, size)
         return out
     wide = width(size, dtype)
-    columns = size >= M  # are shared out, else rows: whole panels or tiles of them
+    columns = size > M or (size == M and left[2] == 1)  # are shared out, else rows: whole panels or tiles of them
     unit, whole = (wide, size) if columns else (ROWS, M)
     if M * K * size < SHARED or team().size == 1:
         _matmul(*left, *right, out, K, wide, 0, M, 0, size)
