@@ -123,8 +123,9 @@ class CapturedSteps:
         self.check_settings()
 
     def end(self) -> None:
-        """Let go of the data; the graphs stay for another training with the same."""
-        del self.run, self.parts
+        """Let go of the data, if a training with these steps has begun; the graphs stay for another with the same."""
+        vars(self).pop("run", None)
+        vars(self).pop("parts", None)
 
     def forget(self, _: Any = None) -> None:
         """Drop what was captured, as where the data are gone, or a setting of a layer has changed."""

@@ -150,6 +150,27 @@ def test_with_data_on_the_device_graphs_serve_the_next_fit(fake_cupy: FakeCuPy) 
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_a_training_that_is_not_captured_after_one_that_is(fake_cupy: FakeCuPy, tmp_path: Path) -> None:
+    model = compiled("auto")
+    fit(model, check_finite=False)
+    fit(model, check_finite=True)
+    assert model.graph_reason == "eager: check_finite looks at the numbers of each step"
+
+    class Refuses(tinynn.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            raise KeyError("the callback's own")
+
+    with pytest.raises(KeyError, match="the callback's own"):
+        fit(model, callbacks=[Refuses()])
+    for _ in range(2):  # the second time nothing is left to do
+        fit(model, checkpoint_dir=tmp_path, resume=True)
+    refused = compiled("auto", make=lambda: network(layers.Dropout(0.5)))
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(LABELS)
+    for _ in range(2):
+        fit(refused, x=x, y=y)
+        assert refused.graph_reason.startswith("eager: a step does what no graph can hold")
+
+
 def test_when_the_data_go_the_graphs_go(fake_cupy: FakeCuPy) -> None:
     model = compiled(True)
     fit(model)
