@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.kernels.cuda.products import products
 from tinynn.kernels.draws import Draws
 
 # Attributes of a layer that each step sets anew and none reads before.
@@ -55,15 +56,12 @@ def capture(xp: Any, pool: Any, work: Callable[[], None]) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # what it frees might call CUDA in the midst of a capture
     try:
-        with one_at_a_time, stream, xp.cuda.using_allocator(pool.malloc):
-            stream.begin_capture()
-            try:
-                work()
-            except BaseException:
-                with suppress(Exception):  # a capture that failed must be ended too, and says so by an error
-                    stream.end_capture()
-                raise
-            return stream.end_capture()
+        with one_at_a_time, stream:
+            device = products(xp)
+            if device is not None:
+                device.workspace(stream.ptr)  # here, for it outlives the pool, and all later graphs work in it too
+            with xp.cuda.using_allocator(pool.malloc):
+                return launches_of(stream, work)
     except MemoryError as error:
         raise CannotCapture(f"the device has no memory left for what a graph keeps to itself ({error})") from error
     except Exception as error:  # the same work has just been done: whatever is wrong, it is that it is captured
@@ -72,6 +70,18 @@ def capture(xp: Any, pool: Any, work: Callable[[], None]) -> Any:
     finally:
         if collecting:
             gc.enable()
+
+
+def launches_of(stream: Any, work: Callable[[], None]) -> Any:
+    """Return the graph of what `work` launches on a stream, which is the current one."""
+    stream.begin_capture()
+    try:
+        work()
+    except BaseException:
+        with suppress(Exception):  # a capture that failed must be ended too, and says so by an error
+            stream.end_capture()
+        raise
+    return stream.end_capture()
 
 
 class Frozen:

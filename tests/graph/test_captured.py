@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import tinynn
 from tests import capturing
 from tests.graph.network import EVERY_OPTIMIZER, LABELS, X, both, network
+from tests.guard import FakeCuPy
 from tinynn import layers, optimizers, schedules
 from tinynn.backend import to_host
 from tinynn.optimizers import base
@@ -161,3 +163,21 @@ def test_too_many_kinds_of_batches_are_not_all_captured(monkeypatch: pytest.Monk
     sizes = [(X[:size], LABELS[:size]) for size in range(1, 7)]
     _, captured = both(fit_options=lambda: {"x": sizes, "y": None})
     assert len(captured.captured.graphs) == 2
+
+
+# Memory ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_workspace_of_products_is_from_no_graphs_memory(
+    fake_cupy: FakeCuPy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made once and stays, and the memory of graphs goes with them."""
+    found = []
+
+    def alloc(size: int) -> Any:
+        found.append((capturing.Allocator.current, capturing.Capture.current))
+        return types.SimpleNamespace(ptr=1)
+
+    monkeypatch.setattr(fake_cupy.cuda, "alloc", alloc)
+    both()
+    assert found == [(None, None)] * 2  # of the default stream and of the one that is captured
