@@ -33,6 +33,26 @@ def capture_stream(xp: Any, device: int) -> Any:
     return xp.cuda.Stream(non_blocking=True)
 
 
+def pool_of_graphs(xp: Any) -> Any:
+    """Return a pool for `capture`, which gives nothing back to the device by itself.
+
+    Where the device is full, CuPy's pools free the blocks that no array has any more, and ask again; but a graph
+    writes there at each launch. So this one asks once. Nor has it a limit (``CUPY_GPU_MEMORY_LIMIT``), at which CuPy
+    does the same.
+    """
+    memory = xp.cuda.memory
+
+    def once(size: int) -> Any:
+        try:
+            return memory.MemoryPointer(memory.Memory(size), 0)
+        except xp.cuda.runtime.CUDARuntimeError as error:  # as an error that the pool does not take for its own
+            raise MemoryError(f"allocating {size:,} bytes: {error}") from error
+
+    pool = xp.cuda.MemoryPool(once)
+    pool.set_limit(0)
+    return pool
+
+
 def capture(xp: Any, pool: Any, work: Callable[[], None]) -> Any:
     """Return the graph of what `work` launches; nothing of it has run.
 
@@ -41,8 +61,8 @@ def capture(xp: Any, pool: Any, work: Callable[[], None]) -> Any:
     xp : module
         CuPy.
     pool : cupy.cuda.MemoryPool
-        What `work` needs comes from here and must not go to anybody else as long as the graph is used: it is written
-        at each launch.
+        Of `pool_of_graphs`. What `work` needs comes from here and must not go to anybody else as long as the graph is
+        used: it is written at each launch.
     work : function
         It was called before, so that all its kernels are compiled.
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynn.backend import Array
-from tinynn.capture import SET_ANEW, CannotCapture, Frozen, capture
+from tinynn.capture import SET_ANEW, CannotCapture, Frozen, capture, pool_of_graphs
 from tinynn.data.samples import Samples
 from tinynn.data.sources import ArraySource, Order, Source
 from tinynn.kernels.cuda import cublaslt
@@ -103,7 +103,7 @@ class CapturedSteps:
         self.reason = ""
         self.graphs: dict[Any, Recorded] = {}
         self.rehearsed: set[Any] = set()
-        self.pool = xp.cuda.MemoryPool()
+        self.pool = pool_of_graphs(xp)
         self.data = [weakref.ref(array, self.forget) for array in arrays_of(run.source)]
         self.order = xp.zeros(run.source.count if isinstance(run.source, ArraySource) else 0, dtype="int64")
         self.place = xp.zeros(2, dtype="int64")  # samples taken from the order, losses written

@@ -11,7 +11,7 @@ import pytest
 
 import tinynn
 from tests import capturing
-from tests.graph.network import EVERY_OPTIMIZER, LABELS, X, both, network
+from tests.graph.network import EVERY_OPTIMIZER, LABELS, X, both, compiled, fit, network
 from tests.guard import FakeCuPy
 from tinynn import layers, optimizers, schedules
 from tinynn.backend import to_host
@@ -181,3 +181,19 @@ def test_the_workspace_of_products_is_from_no_graphs_memory(
     monkeypatch.setattr(fake_cupy.cuda, "alloc", alloc)
     both()
     assert found == [(None, None)] * 2  # of the default stream and of the one that is captured
+
+
+def test_the_memory_of_graphs_is_not_freed_where_the_device_is_full(
+    fake_cupy: FakeCuPy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no array has any more, the graphs that were captured before still write to."""
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(LABELS)
+    model = compiled(True)
+    fit(model, x=x, y=y)
+    pool, freed = model.captured.pool, model.captured.pool.freed
+    assert pool.limit == 0
+    assert isinstance(pool.malloc(1000), capturing.Memory)
+    monkeypatch.setattr(capturing.Memory, "left", 1000)
+    with pytest.raises(MemoryError, match=r"allocating 1,001 bytes: cudaErrorMemoryAllocation"):
+        pool.malloc(1001)
+    assert pool.freed == freed
