@@ -66,7 +66,7 @@ extern "C" __global__ void rows_backward(
 }
 
 // dgamma and dbeta of a slab of rows, each a row of `parts` (2, slabs, F).
-extern "C" __global__ void rows_sums(
+extern "C" __global__ void OF_COLUMNS rows_sums(
     const T* dy, const T* x, const T* means, const T* invs, double* parts, Size N, Size F) {
     COLUMN;
     double dgamma = 0, dbeta = 0;
@@ -89,7 +89,7 @@ extern "C" __global__ void add_parts(const double* parts, T* out, Size slabs, Si
 }
 
 // s and q of a slab of every sample: parts (B, 2, slabs, C).
-extern "C" __global__ void columns_moments(const T* xs, double* parts, Size N, Size C) {
+extern "C" __global__ void OF_COLUMNS columns_moments(const T* xs, double* parts, Size N, Size C) {
     const T* x = xs + blockIdx.z * N * C;
     parts += blockIdx.z * 2 * gridDim.y * C;
     COLUMN;
@@ -135,7 +135,7 @@ extern "C" __global__ void columns_forward(
 }
 
 // Sums of dy and of dy xhat of a slab of every sample: parts (B, 2, slabs, C).
-extern "C" __global__ void columns_sums(
+extern "C" __global__ void OF_COLUMNS columns_sums(
     const T* dys, const T* xs, const T* mean, const T* inv, double* parts, Size N, Size C) {
     const T *dy = dys + blockIdx.z * N * C, *x = xs + blockIdx.z * N * C;
     parts += blockIdx.z * 2 * gridDim.y * C;
