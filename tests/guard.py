@@ -220,7 +220,7 @@ class ElementwiseKernel:
 class FakeCuPy(types.ModuleType):
     """The module: NumPy's functions on guard arrays, as far as CuPy has them."""
 
-    __version__ = "14.0.0 (pretended)"
+    __version__ = "14.1.0 (pretended)"
     ndarray = GuardArray
     ElementwiseKernel = ElementwiseKernel
 

@@ -136,7 +136,7 @@ class RawModule:
 class EmulatedCuPy(FakeCuPy):
     """The pretended CuPy with kernels."""
 
-    __version__ = "14.0.0 (emulated)"
+    __version__ = "14.1.0 (emulated)"
     RawModule = RawModule
 
 
