@@ -120,6 +120,7 @@ class CapturedSteps:
     def begin(self, run: Run, parts: TrainedParts) -> None:
         """Begin an epoch."""
         self.run, self.parts = run, parts
+        self.at = -1  # a step that ended in an error may have moved the place on
         self.check_settings()
 
     def end(self) -> None:
@@ -184,15 +185,17 @@ class CapturedSteps:
         self.prepare(kind[0], batch, due)
         self.attach(scores)
         recorded = self.graphs.get(kind)
-        if recorded is None:
-            try:
+        try:
+            if recorded is None:
                 self.work(kind[0], batch, due, Recorder(scores, self))
-            except BaseException:  # a step that was not done does not count
-                vars(self.optimizer).update(counts)
-                raise
+            else:
+                recorded.graph.launch()
+        except BaseException:  # a step that was not done does not count
+            vars(self.optimizer).update(counts)
+            raise
+        if recorded is None:
             self.rehearsed.add(kind)
         else:
-            recorded.graph.launch()
             recorded.recorder.replayed(scores)
         self.note(batch, scores, where)
 
