@@ -103,6 +103,7 @@ class CapturedSteps:
         self.reason = ""
         self.graphs: dict[Any, Recorded] = {}
         self.rehearsed: set[Any] = set()
+        self.settings: list[Any] = []
         self.pool = pool_of_graphs(xp)
         self.data = [weakref.ref(array, self.forget) for array in arrays_of(run.source)]
         self.order = xp.zeros(run.source.count if isinstance(run.source, ArraySource) else 0, dtype="int64")
@@ -195,6 +196,7 @@ class CapturedSteps:
             raise
         if recorded is None:
             self.rehearsed.add(kind)
+            self.settings = self.all_settings()  # with what a first step makes: the optimizer's memory, draws
         else:
             recorded.recorder.replayed(scores)
         self.note(batch, scores, where)
@@ -304,11 +306,15 @@ class CapturedSteps:
 
     def check_settings(self) -> None:
         """Forget the graphs if a setting of a layer, the loss or the optimizer is another one than at the last look."""
-        settings = settings_of([*self.arena.layers, self.parts.loss, self.optimizer])
-        settings += settings_of([regularizer for _, regularizer in self.arena.regularized])
-        if getattr(self, "settings", settings) != settings:
+        settings = self.all_settings()
+        if settings != self.settings:
             self.forget()
         self.settings = settings
+
+    def all_settings(self) -> list[Any]:
+        """Return what the graphs have in them and somebody may set."""
+        settings = settings_of([*self.arena.layers, self.parts.loss, self.optimizer])
+        return settings + settings_of([regularizer for _, regularizer in self.arena.regularized])
 
 
 # What changes by itself from step to step: an optimizer's counts and its rate, what a loss keeps for its backward pass.

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("fake_cupy")
 def test_every_optimizer(kind: Any) -> None:
     before = capturing.Graph.launches
     both(optimizer=lambda: kind(0.01))
-    assert capturing.Graph.launches - before == 4 * 3 + 3 + 3 - 2  # all but two rehearsals
+    assert capturing.Graph.launches - before == 4 * 5 - 2  # all but two rehearsals
 
 
 OPTIONS: dict[str, Callable[[], Any]] = {
