@@ -305,16 +305,18 @@ class CapturedSteps:
             raise RuntimeError(f"fit: graph=True was asked for in compile, but {self.reason}.") from error
 
     def check_settings(self) -> None:
-        """Forget the graphs if a setting of a layer, the loss or the optimizer is another one than at the last look."""
+        """Forget the graphs if something of `all_settings` is not as it was at the last look."""
         settings = self.all_settings()
         if settings != self.settings:
             self.forget()
         self.settings = settings
 
     def all_settings(self) -> list[Any]:
-        """Return what the graphs have in them and somebody may set."""
+        """Return what the graphs have in them and somebody may set, and where the optimizer's memory is."""
         settings = settings_of([*self.arena.layers, self.parts.loss, self.optimizer])
-        return settings + settings_of([regularizer for _, regularizer in self.arena.regularized])
+        settings += settings_of([regularizer for _, regularizer in self.arena.regularized])
+        memory = {**self.optimizer.slots, "scratch": self.optimizer.made_scratch}
+        return settings + [(name, array.data.ptr) for name, array in memory.items() if array is not None]
 
 
 # What changes by itself from step to step: an optimizer's counts and its rate, what a loss keeps for its backward pass.

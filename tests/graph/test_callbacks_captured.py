@@ -131,6 +131,27 @@ def test_a_training_that_is_resumed(tmp_path: Path) -> None:
         need_equal(eager, resumed)
 
 
+@pytest.mark.parametrize("options", [{"use_ema": True}, {"clipnorm": 0.1}], ids=str)
+@pytest.mark.parametrize("kind", [optimizers.Adam, optimizers.SGD], ids=lambda kind: kind.__name__)
+def test_a_state_that_is_set_between_two_trainings(fake_cupy: FakeCuPy, kind: Any, options: dict[str, Any]) -> None:
+    """The optimizer's memory is another one then, and graphs would go on with the old."""
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(LABELS)
+    models = [compiled(graph, optimizer=lambda: kind(0.01, **options)) for graph in (False, True)]
+    for model in models:
+        fit(model, x=x, y=y)
+        weights, state = model.get_weights(), copy.deepcopy(model.get_training_state())
+        fit(model, x=x, y=y)
+        used = [*model.optimizer.slots.values(), model.optimizer.made_scratch]
+        model.set_weights(weights)
+        model.set_training_state(state)
+        model.train_on_batch(x[:16], y[:16])
+        for array in used:
+            array[...] = 7  # as if somebody else had it now
+        fit(model, x=x, y=y)
+        assert all((to_host(array) == 7).all() for array in used)
+    need_equal(*models)
+
+
 # One training after another ----------------------------------------------------------------------------------------
 
 
