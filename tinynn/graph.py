@@ -18,7 +18,8 @@ layers before and after; then the training goes on without, and `Trainer.graph_r
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynn.backend import Array
@@ -105,7 +106,8 @@ class CapturedSteps:
         self.rehearsed: set[Any] = set()
         self.settings: list[Any] = []
         self.pool = pool_of_graphs(xp)
-        self.data = [weakref.ref(array, self.forget) for array in arrays_of(run.source)]
+        forget = forgetting(self)
+        self.data = [weakref.ref(array, forget) for array in arrays_of(run.source)]
         self.order = xp.zeros(run.source.count if isinstance(run.source, ArraySource) else 0, dtype="int64")
         self.place = xp.zeros(2, dtype="int64")  # samples taken from the order, losses written
         self.losses = xp.zeros(MOST_LOSSES, dtype=self.arena.values.dtype)
@@ -129,11 +131,16 @@ class CapturedSteps:
         vars(self).pop("run", None)
         vars(self).pop("parts", None)
 
-    def forget(self, _: Any = None) -> None:
+    def forget(self) -> None:
         """Drop what was captured, as where the data are gone, or a setting of a layer has changed."""
         self.graphs.clear()
         self.rehearsed.clear()
         self.pool.free_all_blocks()
+
+    def __del__(self) -> None:
+        """Give the memory back, which a pool that goes does not."""
+        with suppress(Exception):  # at the end of the process CuPy may be gone
+            self.forget()
 
     def fits(self, run: Run, parts: TrainedParts) -> bool:
         """Whether a training goes on with these weights, this optimizer and these data, at the same addresses."""
@@ -335,6 +342,18 @@ def settings_of(things: list[Any]) -> list[Any]:
     ]
 
 
+def forgetting(steps: CapturedSteps) -> Callable[[Any], None]:
+    """Return what is called when data are gone; the steps, which have it, are not kept alive by it."""
+    known = weakref.ref(steps)
+
+    def forget(_: Any) -> None:
+        found = known()
+        if found is not None:
+            found.forget()
+
+    return forget
+
+
 def nothing() -> None:
     """Return None: what captured steps are in another process."""
 
@@ -390,6 +409,8 @@ def steps_of(run: Run, parts: TrainedParts) -> EagerSteps | CapturedSteps:
     reason = why_not(run, parts)
     found = model.captured
     if not reason and (found is None or not found.fits(run, parts)):
+        if found is not None:
+            found.forget()
         found = model.captured = CapturedSteps(run, parts)
     if reason or found is None or found.reason:
         model.graph_reason = f"eager: {reason or (found.reason if found else '')}"

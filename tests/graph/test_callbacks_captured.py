@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,32 @@ def test_when_the_data_go_the_graphs_go(fake_cupy: FakeCuPy) -> None:
         fit(need_equal_after_more)
     for mine, theirs in zip(need_equal_after_more.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_memory_of_graphs_is_given_back_with_them(fake_cupy: FakeCuPy) -> None:
+    """At once where others take their place, and with the model at last; a pool that goes would keep it."""
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(LABELS)
+    gc.disable()
+    try:
+        for replace in (
+            lambda model: model.compile("sgd", "sparse_categorical_crossentropy", graph=True),
+            lambda model: fit(model, epochs=1),
+        ):
+            model = compiled(True)
+            fit(model, x=x, y=y)
+            pool, steps = model.captured.pool, weakref.ref(model.captured)
+            freed = pool.freed
+            replace(model)
+            assert pool.freed > freed
+            assert steps() is None
+    finally:
+        gc.enable()
+    model = compiled(True)
+    fit(model, x=x, y=y)
+    pool, freed = model.captured.pool, model.captured.pool.freed
+    del model
+    gc.collect()
+    assert pool.freed > freed
 
 
 def test_a_model_with_graphs_is_copied_and_pickled(fake_cupy: FakeCuPy) -> None:
