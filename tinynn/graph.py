@@ -94,6 +94,8 @@ class CapturedSteps:
         Why steps are no longer captured; empty while they are.
     graphs : dict
         What was captured, by the kind of step.
+    inputs : dict
+        Where the graphs find batches that are not gathered, by their shapes.
     """
 
     def __init__(self, run: Run, parts: TrainedParts) -> None:
@@ -103,6 +105,7 @@ class CapturedSteps:
         self.optimizer = parts.optimizer
         self.reason = ""
         self.graphs: dict[Any, Recorded] = {}
+        self.inputs: dict[Any, list[Array]] = {}
         self.rehearsed: set[Any] = set()
         self.settings: list[Any] = []
         self.pool = pool_of_graphs(xp)
@@ -115,7 +118,6 @@ class CapturedSteps:
         self.views = [self.numbers[k : k + 1].reshape(()) for k in range(MOST_NUMBERS)]
         self.written: tuple[float, ...] = ()
         self.watched = [inside.observers for inside in (model, *self.arena.layers) if hasattr(inside, "observers")]
-        self.inputs: dict[Any, list[Array]] = {}
         self.sums: dict[tuple[int, str], Array] = {}
         self.at = self.taken = self.noted = -1  # what `place` holds now, and which loss is the next; -1: not known
         self.begin(run, parts)
@@ -134,6 +136,7 @@ class CapturedSteps:
     def forget(self) -> None:
         """Drop what was captured, as where the data are gone, or a setting of a layer has changed."""
         self.graphs.clear()
+        self.inputs.clear()
         self.rehearsed.clear()
         self.pool.free_all_blocks()
 
@@ -226,9 +229,7 @@ class CapturedSteps:
         if self.at != start:
             write_numbers(self.xp, (start, self.noted), self.place)
             self.at = start
-        if not isinstance(batch, Place):
-            if shape not in self.inputs:
-                self.inputs[shape] = [self.xp.empty_like(array) for array in given(batch)]
+        if shape in self.inputs:
             for mine, array in zip(self.inputs[shape], given(batch), strict=True):
                 mine[...] = array
 
@@ -244,11 +245,10 @@ class CapturedSteps:
 
     def gathered(self, shape: Any, batch: Place | Samples) -> Samples:
         """Return the batch in arrays that are the same at each replay."""
-        first = self.run.source.first
         if not isinstance(batch, Place):
-            return Samples(*self.inputs[shape])
+            return Samples(*self.inputs[shape]) if shape in self.inputs else batch
         gathered = []
-        for array in given(first):
+        for array in given(self.run.source.first):
             rows = self.xp.empty((batch.size, *array.shape[1:]), dtype=array.dtype)
             gather(self.xp, array, self.order, self.place, rows)
             gathered.append(rows)
@@ -287,6 +287,8 @@ class CapturedSteps:
     def record(self, kind: Any, batch: Place | Samples, due: Due, scores: Scores) -> None:
         """Capture a kind of step, or note why it cannot be."""
         recorder = Recorder(scores, self, capturing=True)
+        if not isinstance(batch, Place) and kind[0] not in self.inputs:
+            self.inputs[kind[0]] = [array.copy() for array in given(batch)]
         frozen = Frozen(self.arena.layers)
         before = [dict(vars(metric)) for metric in scores.all_metrics]
         try:

@@ -162,7 +162,13 @@ def test_too_many_kinds_of_batches_are_not_all_captured(monkeypatch: pytest.Monk
     monkeypatch.setattr("tinynn.graph.MOST_GRAPHS", 2)
     sizes = [(X[:size], LABELS[:size]) for size in range(1, 7)]
     _, captured = both(fit_options=lambda: {"x": sizes, "y": None})
-    assert len(captured.captured.graphs) == 2
+    assert len(captured.captured.graphs) == len(captured.captured.inputs) == 2
+
+
+def test_batches_that_do_not_come_again_leave_nothing() -> None:
+    sizes = [(X[:size], LABELS[:size]) for size in range(1, 7)]
+    _, captured = both(fit_options=lambda: {"x": sizes, "y": None, "epochs": 1})
+    assert captured.captured.inputs == {}
 
 
 # Memory ------------------------------------------------------------------------------------------------------------
