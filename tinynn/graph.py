@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 MOST_LOSSES = 2**16  # steps after which the losses are read, if nobody asks before
 MOST_GRAPHS = 32  # batches of ever new shapes are not all captured
-MOST_NUMBERS = 8  # of one optimizer
 
 
 class Place(NamedTuple):
@@ -114,13 +113,17 @@ class CapturedSteps:
         self.order = xp.zeros(run.source.count if isinstance(run.source, ArraySource) else 0, dtype="int64")
         self.place = xp.zeros(2, dtype="int64")  # samples taken from the order, losses written
         self.losses = xp.zeros(MOST_LOSSES, dtype=self.arena.values.dtype)
-        self.numbers = xp.zeros(MOST_NUMBERS, dtype=self.arena.values.dtype)
-        self.views = [self.numbers[k : k + 1].reshape(()) for k in range(MOST_NUMBERS)]
-        self.written: tuple[float, ...] = ()
+        self.make_numbers(1)
         self.watched = [inside.observers for inside in (model, *self.arena.layers) if hasattr(inside, "observers")]
         self.sums: dict[tuple[int, str], Array] = {}
         self.at = self.taken = self.noted = -1  # what `place` holds now, and which loss is the next; -1: not known
         self.begin(run, parts)
+
+    def make_numbers(self, count: int) -> None:
+        """Make place on the device for so many of the optimizer's numbers: the decay, and those of `step_numbers`."""
+        self.numbers = self.xp.zeros(count, dtype=self.arena.values.dtype)
+        self.views = [self.numbers[k : k + 1].reshape(()) for k in range(count)]
+        self.written: tuple[float, ...] = ()
 
     def begin(self, run: Run, parts: TrainedParts) -> None:
         """Begin an epoch."""
@@ -220,6 +223,9 @@ class CapturedSteps:
         optimizer.advance()
         if not due.waits:
             numbers = (float(optimizer.decay), *map(float, optimizer.step_numbers()))
+            if len(numbers) > len(self.views):
+                self.forget()
+                self.make_numbers(len(numbers))
             if numbers != self.written:
                 write_numbers(self.xp, numbers, self.numbers)
                 self.written = numbers
