@@ -133,6 +133,16 @@ def test_masks() -> None:
     both(make=make, fit_options=lambda: {"x": x, "y": y}, weighted_metrics=["accuracy"])
 
 
+def test_ctc_of_many_steps() -> None:
+    """CuPy puts more than 8 arrays together by a table of where they lie, which it copies from the host."""
+
+    def make() -> Any:
+        return tinynn.Sequential([layers.Input((12, 4)), layers.Dense(4)], seed=1, device="cuda")
+
+    x, y = np.random.default_rng(2).normal(size=(70, 12, 4)), np.random.default_rng(3).integers(1, 4, (70, 3))
+    both(make=make, fit_options=lambda: {"x": x, "y": y}, loss=tinynn.losses.CTC, metrics=None)
+
+
 def test_penalties_and_running_means() -> None:
     def make() -> Any:
         inside = [layers.Dense(5, kernel_regularizer="l2"), layers.ActivityRegularization(l2=0.1)]
