@@ -92,6 +92,7 @@ class Kernel:
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
         Kernel.launches += 1
         assert 1 <= block[0] <= self.most, f"a kernel was started with {block[0]} threads, of at most {self.most}"
+        assert all(blocks <= 65535 for blocks in grid[1:]), f"a grid of {grid} blocks, which is refused"
         shape = (ctypes.c_uint * 4)(*(*grid, 1, 1)[:3], block[0])
         packed = [self.pack(*pair) for pair in zip(arguments, self.kinds, strict=True)]
         start = functools.partial(self.function, shape, *packed)
