@@ -235,7 +235,7 @@ class CapturedSteps:
         if self.at != start:
             write_numbers(self.xp, (start, self.noted), self.place)
             self.at = start
-        if shape in self.inputs:
+        if not isinstance(batch, Place) and shape in self.inputs:
             for mine, array in zip(self.inputs[shape], given(batch), strict=True):
                 mine[...] = array
 
@@ -330,7 +330,7 @@ class CapturedSteps:
         """Return what the graphs have in them and somebody may set, and where the optimizer's memory is."""
         settings = settings_of([*self.arena.layers, self.parts.loss, self.optimizer])
         settings += settings_of([regularizer for _, regularizer in self.arena.regularized])
-        memory = {**self.optimizer.slots, "scratch": self.optimizer.made_scratch}
+        memory: dict[str, Any] = {**self.optimizer.slots, "scratch": self.optimizer.made_scratch}
         return settings + [(name, array.data.ptr) for name, array in memory.items() if array is not None]
 
 
