@@ -156,11 +156,36 @@ class OutOfMemoryError(MemoryError):
     """As CuPy's."""
 
 
+class CUDARuntimeError(RuntimeError):
+    """As CuPy's."""
+
+
+class Memory:
+    """Memory of the device, as far as there is some left."""
+
+    left = 2**30
+
+    def __init__(self, size: int) -> None:
+        if size > Memory.left:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+
+
 class MemoryPool:
-    """A pool that counts nothing, for the memory is NumPy's."""
+    """A pool that counts nothing, for arrays are NumPy's; where the device is full it asks again, as CuPy's."""
+
+    def __init__(self, allocator: Any = None) -> None:
+        self.allocator, self.limit, self.freed = allocator, None, 0
 
     def malloc(self, size: int) -> Any:
-        return types.SimpleNamespace(ptr=1)
+        assert self.allocator is not None
+        try:
+            return self.allocator(size)
+        except CUDARuntimeError:
+            self.free_all_blocks()
+            return self.allocator(size)
+
+    def set_limit(self, size: int) -> None:
+        self.limit = size
 
     def used_bytes(self) -> int:
         return 0
@@ -168,7 +193,8 @@ class MemoryPool:
     def total_bytes(self) -> int:
         return 0
 
-    def free_all_blocks(self) -> None: ...
+    def free_all_blocks(self) -> None:
+        self.freed += 1
 
 
 class Allocator:
@@ -196,8 +222,11 @@ def cuda() -> types.SimpleNamespace:
         driverGetVersion=lambda: 13010,
         memGetInfo=lambda: (2**30, 2**34),
         deviceSynchronize=need_no_capture,
+        CUDARuntimeError=CUDARuntimeError,
     )
-    memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
+    memory = types.SimpleNamespace(
+        OutOfMemoryError=OutOfMemoryError, Memory=Memory, MemoryPointer=lambda memory, offset: memory
+    )
     return types.SimpleNamespace(
         runtime=runtime,
         memory=memory,

@@ -26,6 +26,7 @@ METHODS += ("swapaxes", "view")
 ATTRIBUTES = ("shape", "ndim", "size", "dtype", "itemsize", "nbytes", "T", "strides")
 WAITING = ("unique", "nonzero", "flatnonzero", "argwhere", "bincount", "extract", "array_equal", "allclose")
 CUBLAS = ("matmul", "dot", "tensordot", "inner", "vdot")
+FROM_HOST = "the current stream is capturing, so H2D transfers are disallowed"
 BINARY = ("add", "sub", "mul", "truediv", "pow", "matmul", "mod", "floordiv", "lt", "le", "gt", "ge", "eq", "ne", "and")
 
 
@@ -164,6 +165,8 @@ class OnDevice:
         name = self.function.__name__
         if name in CUBLAS or (name == "einsum" and len(arguments) > 2):
             need_no_capture("calling cuBLAS API during stream capture is currently unsupported")
+        if name in ("stack", "concatenate") and len(arguments[0]) > 8:
+            need_no_capture(FROM_HOST)  # where each of so many lies is copied to the device
         if name in WAITING or (name == "where" and len(arguments) == 1):
             need_no_capture()  # the numbers decide the shape, or come back to the host
             GuardArray.waits += 1
@@ -220,7 +223,7 @@ class ElementwiseKernel:
 class FakeCuPy(types.ModuleType):
     """The module: NumPy's functions on guard arrays, as far as CuPy has them."""
 
-    __version__ = "14.0.0 (pretended)"
+    __version__ = "14.1.0 (pretended)"
     ndarray = GuardArray
     ElementwiseKernel = ElementwiseKernel
 
@@ -235,7 +238,7 @@ class FakeCuPy(types.ModuleType):
             if dtype is None or x.dtype == dtype:
                 return x
             return GuardArray(run(np.asarray, (x.wrapped,), {"dtype": dtype}))
-        need_no_capture("the current stream is capturing, so H2D transfers are disallowed")
+        need_no_capture(FROM_HOST)
         return GuardArray(np.array(x, dtype=dtype))
 
     def get_default_memory_pool(self) -> Any:

@@ -34,6 +34,8 @@ class PretendedLibrary:
     ----------
     alive : dict
         Descriptors that were made and not yet destroyed, by address.
+    knows_algorithms, status, status_found
+        What looking for an algorithm comes to.
     compute_types : list of int
         How each product was to be made.
     """
@@ -43,6 +45,7 @@ class PretendedLibrary:
         self.addresses = itertools.count(1000)
         self.compute_types: list[int] = []
         self.knows_algorithms = True
+        self.status = self.status_found = 0
         for what in ("", *SIZES):
             setattr(self, f"cublasLt{what}Create", functools.partial(self.create, what))
         for what in SIZES:
@@ -73,9 +76,10 @@ class PretendedLibrary:
         ctypes.c_int.from_address(count).value = int(self.knows_algorithms)
         ctypes.c_uint64.from_address(found).value = 42
         ctypes.c_size_t.from_address(found + 64).value = 512
+        ctypes.c_int.from_address(found + 72).value = self.status_found
         alignments = [self.alive[preference][attribute] for attribute in (5, 6, 7, 8)]
         self.alive[product]["alignments"] = alignments
-        return 0
+        return self.status
 
     def matrices(self, layout: int, address: int) -> np.ndarray:
         """Return (count, rows, columns), a view of what lies at an address."""

@@ -51,6 +51,21 @@ def test_no_device_is_named(fake_cupy: FakeCuPy) -> None:
         choose_device("cuda")
 
 
+@pytest.mark.parametrize("version", ["13.6.0", "14.0.1", "14.0.0rc1"])
+def test_a_cupy_that_is_too_old_is_named(fake_cupy: FakeCuPy, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    fake_driver(monkeypatch, (13, 0), "cupy-cuda13x")
+    monkeypatch.setattr(fake_cupy, "__version__", version)
+    advice = (
+        rf"CuPy {version} is installed and too old, .* needs CuPy 14\.1 or later\. .* pip install '\.\[cuda13\]'\.$"
+    )
+    with pytest.raises(RuntimeError, match=advice):
+        choose_device("cuda")
+    assert choose_device("auto").name == "cpu"
+    for enough in ("14.1.0", "14.2.0b1", "15.0"):
+        monkeypatch.setattr(fake_cupy, "__version__", enough)
+        assert choose_device("cuda").name == "cuda"
+
+
 def test_a_missing_toolkit_is_named(fake_cupy: FakeCuPy, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("libnvrtc.so not found")
@@ -223,6 +238,6 @@ def test_describe_without_known_threads(monkeypatch: pytest.MonkeyPatch) -> None
 def test_describe_on_a_device(fake_cupy: FakeCuPy) -> None:
     rows = backend.describe()
     assert rows["device"] == "cuda"
-    assert rows["CuPy"] == "14.0.0 (pretended), of CUDA 13.1; the driver speaks CUDA 13.1"
+    assert rows["CuPy"] == "14.1.0 (pretended), of CUDA 13.1; the driver speaks CUDA 13.1"
     assert rows["products"] == "cuBLASLt 13"
     assert "a pretended GPU" in rows["because"]

@@ -23,6 +23,7 @@ class Greedy(layers.Layer):
 
     at = -1  # the forward in which it does
     only_in_capture = False
+    in_backward = False  # whether the next backward does instead
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,6 +41,8 @@ class Greedy(layers.Layer):
 
     def backward(self, dy: Any, need_dx: bool = True) -> Any:
         self.take_cache()
+        if self.in_backward:
+            raise OutOfMemoryError("Out of memory allocating 1,024 bytes (allocated so far: 1,024 bytes).")
         return dy * 2
 
 
@@ -78,6 +81,23 @@ def test_fit_says_what_to_lower_and_goes_on_where_it_stood(fake_cupy: FakeCuPy, 
         model.fit(X, Y, batch_size=16, verbose=0, shuffle=False)
         weights.append(model.get_weights())
     for mine, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_after_an_error_the_next_fit_takes_the_right_samples(fake_cupy: FakeCuPy) -> None:
+    """The loss was noted on the device, and the place in the data moved on, when the memory was full."""
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(Y)
+    trained = []
+    for fails in (True, False):
+        model, greedy = network()
+        if fails:
+            greedy.in_backward = True
+            with pytest.raises(DeviceMemoryError):
+                model.fit(x, y, batch_size=64, verbose=0, shuffle=False)
+            greedy.in_backward = False
+        losses = model.fit(x, y, batch_size=16, epochs=3, verbose=0, shuffle=False).history["loss"]
+        trained.append([losses, *model.get_weights()])
+    for mine, theirs in zip(*trained, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 

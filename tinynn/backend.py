@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import re
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -137,6 +138,9 @@ def _probe_cuda() -> tuple[Any, str]:
     except Exception as error:  # an old CuPy beside a new NumPy fails with errors of any kind
         return None, f"CuPy is installed but cannot be imported: {type(error).__name__}: {error}"
     found = f"CuPy {cupy.__version__}"
+    if [int(part) for part in re.findall(r"\d+", cupy.__version__)[:2]] < OLDEST_CUPY:
+        oldest = ".".join(map(str, OLDEST_CUPY))
+        return None, f"{found} is installed and too old, for tinynn needs CuPy {oldest} or later. {what_to_install()}"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
         if count == 0:
@@ -160,6 +164,10 @@ def _probe_cuda() -> tuple[Any, str]:
         return None, f"{found} computes wrongly on {name}: a product that is 16 came out as {total}."
     return cupy, f"{found} can use {name}"
 
+
+# Older ones give a kernel no null pointer for None (before 14.0), and free a pool's memory that is still in use with
+# the pool (before 14.1).
+OLDEST_CUPY = [14, 1]
 
 # CuPy's packages, of which one may be installed.
 CUPYS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")

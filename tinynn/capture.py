@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.kernels.cuda.products import products
 from tinynn.kernels.draws import Draws
 
 # Attributes of a layer that each step sets anew and none reads before.
@@ -32,6 +33,26 @@ def capture_stream(xp: Any, device: int) -> Any:
     return xp.cuda.Stream(non_blocking=True)
 
 
+def pool_of_graphs(xp: Any) -> Any:
+    """Return a pool for `capture`, which gives nothing back to the device by itself.
+
+    Where the device is full, CuPy's pools free the blocks that no array has any more, and ask again; but a graph
+    writes there at each launch. So this one asks once. Nor has it a limit (``CUPY_GPU_MEMORY_LIMIT``), at which CuPy
+    does the same.
+    """
+    memory = xp.cuda.memory
+
+    def once(size: int) -> Any:
+        try:
+            return memory.MemoryPointer(memory.Memory(size), 0)
+        except xp.cuda.runtime.CUDARuntimeError as error:  # as an error that the pool does not take for its own
+            raise MemoryError(f"allocating {size:,} bytes: {error}") from error
+
+    pool = xp.cuda.MemoryPool(once)
+    pool.set_limit(0)
+    return pool
+
+
 def capture(xp: Any, pool: Any, work: Callable[[], None]) -> Any:
     """Return the graph of what `work` launches; nothing of it has run.
 
@@ -40,8 +61,8 @@ def capture(xp: Any, pool: Any, work: Callable[[], None]) -> Any:
     xp : module
         CuPy.
     pool : cupy.cuda.MemoryPool
-        What `work` needs comes from here and must not go to anybody else as long as the graph is used: it is written
-        at each launch.
+        Of `pool_of_graphs`. What `work` needs comes from here and must not go to anybody else as long as the graph is
+        used: it is written at each launch.
     work : function
         It was called before, so that all its kernels are compiled.
 
@@ -55,15 +76,12 @@ def capture(xp: Any, pool: Any, work: Callable[[], None]) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # what it frees might call CUDA in the midst of a capture
     try:
-        with one_at_a_time, stream, xp.cuda.using_allocator(pool.malloc):
-            stream.begin_capture()
-            try:
-                work()
-            except BaseException:
-                with suppress(Exception):  # a capture that failed must be ended too, and says so by an error
-                    stream.end_capture()
-                raise
-            return stream.end_capture()
+        with one_at_a_time, stream:
+            device = products(xp)
+            if device is not None:
+                device.workspace(stream.ptr)  # here, for it outlives the pool, and all later graphs work in it too
+            with xp.cuda.using_allocator(pool.malloc):
+                return launches_of(stream, work)
     except MemoryError as error:
         raise CannotCapture(f"the device has no memory left for what a graph keeps to itself ({error})") from error
     except Exception as error:  # the same work has just been done: whatever is wrong, it is that it is captured
@@ -72,6 +90,18 @@ def capture(xp: Any, pool: Any, work: Callable[[], None]) -> Any:
     finally:
         if collecting:
             gc.enable()
+
+
+def launches_of(stream: Any, work: Callable[[], None]) -> Any:
+    """Return the graph of what `work` launches on a stream, which is the current one."""
+    stream.begin_capture()
+    try:
+        work()
+    except BaseException:
+        with suppress(Exception):  # a capture that failed must be ended too, and says so by an error
+            stream.end_capture()
+        raise
+    return stream.end_capture()
 
 
 class Frozen:

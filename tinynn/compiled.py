@@ -130,6 +130,8 @@ class Compiled(Model):
             raise ValueError(f"{self.label}: compile: metrics need names of their own, got {names}.")
         self.optimizer, self.loss = new_optimizer, new_loss
         self.metric_names, self.weighted_metric_names = list(metrics or ()), list(weighted_metrics or ())
+        if self.captured is not None:
+            self.captured.forget()
         self.graph, self.matmul_precision, self.captured = graph, matmul_precision, None
 
     def get_compile_config(self) -> dict[str, Any] | None:

@@ -18,11 +18,12 @@ layers before and after; then the training goes on without, and `Trainer.graph_r
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinynn.backend import Array
-from tinynn.capture import SET_ANEW, CannotCapture, Frozen, capture
+from tinynn.capture import SET_ANEW, CannotCapture, Frozen, capture, pool_of_graphs
 from tinynn.data.samples import Samples
 from tinynn.data.sources import ArraySource, Order, Source
 from tinynn.kernels.cuda import cublaslt
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 MOST_LOSSES = 2**16  # steps after which the losses are read, if nobody asks before
 MOST_GRAPHS = 32  # batches of ever new shapes are not all captured
-MOST_NUMBERS = 8  # of one optimizer
 
 
 class Place(NamedTuple):
@@ -93,6 +93,8 @@ class CapturedSteps:
         Why steps are no longer captured; empty while they are.
     graphs : dict
         What was captured, by the kind of step.
+    inputs : dict
+        Where the graphs find batches that are not gathered, by their shapes.
     """
 
     def __init__(self, run: Run, parts: TrainedParts) -> None:
@@ -102,35 +104,49 @@ class CapturedSteps:
         self.optimizer = parts.optimizer
         self.reason = ""
         self.graphs: dict[Any, Recorded] = {}
+        self.inputs: dict[Any, list[Array]] = {}
         self.rehearsed: set[Any] = set()
-        self.pool = xp.cuda.MemoryPool()
-        self.data = [weakref.ref(array, self.forget) for array in arrays_of(run.source)]
+        self.settings: list[Any] = []
+        self.pool = pool_of_graphs(xp)
+        forget = forgetting(self)
+        self.data = [weakref.ref(array, forget) for array in arrays_of(run.source)]
         self.order = xp.zeros(run.source.count if isinstance(run.source, ArraySource) else 0, dtype="int64")
         self.place = xp.zeros(2, dtype="int64")  # samples taken from the order, losses written
         self.losses = xp.zeros(MOST_LOSSES, dtype=self.arena.values.dtype)
-        self.numbers = xp.zeros(MOST_NUMBERS, dtype=self.arena.values.dtype)
-        self.views = [self.numbers[k : k + 1].reshape(()) for k in range(MOST_NUMBERS)]
-        self.written: tuple[float, ...] = ()
+        self.make_numbers(1)
         self.watched = [inside.observers for inside in (model, *self.arena.layers) if hasattr(inside, "observers")]
-        self.inputs: dict[Any, list[Array]] = {}
         self.sums: dict[tuple[int, str], Array] = {}
         self.at = self.taken = self.noted = -1  # what `place` holds now, and which loss is the next; -1: not known
         self.begin(run, parts)
 
+    def make_numbers(self, count: int) -> None:
+        """Make place on the device for so many of the optimizer's numbers: the decay, and those of `step_numbers`."""
+        self.numbers = self.xp.zeros(count, dtype=self.arena.values.dtype)
+        self.views = [self.numbers[k : k + 1].reshape(()) for k in range(count)]
+        self.written: tuple[float, ...] = ()
+
     def begin(self, run: Run, parts: TrainedParts) -> None:
         """Begin an epoch."""
         self.run, self.parts = run, parts
+        self.at = -1  # a step that ended in an error may have moved the place on
         self.check_settings()
 
     def end(self) -> None:
-        """Let go of the data; the graphs stay for another training with the same."""
-        del self.run, self.parts
+        """Let go of the data, if a training with these steps has begun; the graphs stay for another with the same."""
+        vars(self).pop("run", None)
+        vars(self).pop("parts", None)
 
-    def forget(self, _: Any = None) -> None:
+    def forget(self) -> None:
         """Drop what was captured, as where the data are gone, or a setting of a layer has changed."""
         self.graphs.clear()
+        self.inputs.clear()
         self.rehearsed.clear()
         self.pool.free_all_blocks()
+
+    def __del__(self) -> None:
+        """Give the memory back, which a pool that goes does not."""
+        with suppress(Exception):  # at the end of the process CuPy may be gone
+            self.forget()
 
     def fits(self, run: Run, parts: TrainedParts) -> bool:
         """Whether a training goes on with these weights, this optimizer and these data, at the same addresses."""
@@ -183,15 +199,18 @@ class CapturedSteps:
         self.prepare(kind[0], batch, due)
         self.attach(scores)
         recorded = self.graphs.get(kind)
-        if recorded is None:
-            try:
+        try:
+            if recorded is None:
                 self.work(kind[0], batch, due, Recorder(scores, self))
-            except BaseException:  # a step that was not done does not count
-                vars(self.optimizer).update(counts)
-                raise
+            else:
+                recorded.graph.launch()
+        except BaseException:  # a step that was not done does not count
+            vars(self.optimizer).update(counts)
+            raise
+        if recorded is None:
             self.rehearsed.add(kind)
+            self.settings = self.all_settings()  # with what a first step makes: the optimizer's memory, draws
         else:
-            recorded.graph.launch()
             recorded.recorder.replayed(scores)
         self.note(batch, scores, where)
 
@@ -204,6 +223,9 @@ class CapturedSteps:
         optimizer.advance()
         if not due.waits:
             numbers = (float(optimizer.decay), *map(float, optimizer.step_numbers()))
+            if len(numbers) > len(self.views):
+                self.forget()
+                self.make_numbers(len(numbers))
             if numbers != self.written:
                 write_numbers(self.xp, numbers, self.numbers)
                 self.written = numbers
@@ -213,9 +235,7 @@ class CapturedSteps:
         if self.at != start:
             write_numbers(self.xp, (start, self.noted), self.place)
             self.at = start
-        if not isinstance(batch, Place):
-            if shape not in self.inputs:
-                self.inputs[shape] = [self.xp.empty_like(array) for array in given(batch)]
+        if not isinstance(batch, Place) and shape in self.inputs:
             for mine, array in zip(self.inputs[shape], given(batch), strict=True):
                 mine[...] = array
 
@@ -231,11 +251,10 @@ class CapturedSteps:
 
     def gathered(self, shape: Any, batch: Place | Samples) -> Samples:
         """Return the batch in arrays that are the same at each replay."""
-        first = self.run.source.first
         if not isinstance(batch, Place):
-            return Samples(*self.inputs[shape])
+            return Samples(*self.inputs[shape]) if shape in self.inputs else batch
         gathered = []
-        for array in given(first):
+        for array in given(self.run.source.first):
             rows = self.xp.empty((batch.size, *array.shape[1:]), dtype=array.dtype)
             gather(self.xp, array, self.order, self.place, rows)
             gathered.append(rows)
@@ -274,6 +293,8 @@ class CapturedSteps:
     def record(self, kind: Any, batch: Place | Samples, due: Due, scores: Scores) -> None:
         """Capture a kind of step, or note why it cannot be."""
         recorder = Recorder(scores, self, capturing=True)
+        if not isinstance(batch, Place) and kind[0] not in self.inputs:
+            self.inputs[kind[0]] = [array.copy() for array in given(batch)]
         frozen = Frozen(self.arena.layers)
         before = [dict(vars(metric)) for metric in scores.all_metrics]
         try:
@@ -299,12 +320,18 @@ class CapturedSteps:
             raise RuntimeError(f"fit: graph=True was asked for in compile, but {self.reason}.") from error
 
     def check_settings(self) -> None:
-        """Forget the graphs if a setting of a layer, the loss or the optimizer is another one than at the last look."""
-        settings = settings_of([*self.arena.layers, self.parts.loss, self.optimizer])
-        settings += settings_of([regularizer for _, regularizer in self.arena.regularized])
-        if getattr(self, "settings", settings) != settings:
+        """Forget the graphs if something of `all_settings` is not as it was at the last look."""
+        settings = self.all_settings()
+        if settings != self.settings:
             self.forget()
         self.settings = settings
+
+    def all_settings(self) -> list[Any]:
+        """Return what the graphs have in them and somebody may set, and where the optimizer's memory is."""
+        settings = settings_of([*self.arena.layers, self.parts.loss, self.optimizer])
+        settings += settings_of([regularizer for _, regularizer in self.arena.regularized])
+        memory: dict[str, Any] = {**self.optimizer.slots, "scratch": self.optimizer.made_scratch}
+        return settings + [(name, array.data.ptr) for name, array in memory.items() if array is not None]
 
 
 # What changes by itself from step to step: an optimizer's counts and its rate, what a loss keeps for its backward pass.
@@ -321,6 +348,18 @@ def settings_of(things: list[Any]) -> list[Any]:
         for name, value in vars(thing).items()
         if type(value) in PLAIN and name not in BY_ITSELF
     ]
+
+
+def forgetting(steps: CapturedSteps) -> Callable[[Any], None]:
+    """Return what is called when data are gone; the steps, which have it, are not kept alive by it."""
+    known = weakref.ref(steps)
+
+    def forget(_: Any) -> None:
+        found = known()
+        if found is not None:
+            found.forget()
+
+    return forget
 
 
 def nothing() -> None:
@@ -378,6 +417,8 @@ def steps_of(run: Run, parts: TrainedParts) -> EagerSteps | CapturedSteps:
     reason = why_not(run, parts)
     found = model.captured
     if not reason and (found is None or not found.fits(run, parts)):
+        if found is not None:
+            found.forget()
         found = model.captured = CapturedSteps(run, parts)
     if reason or found is None or found.reason:
         model.graph_reason = f"eager: {reason or (found.reason if found else '')}"

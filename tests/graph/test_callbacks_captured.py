@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,27 @@ def test_a_training_that_is_resumed(tmp_path: Path) -> None:
         need_equal(eager, resumed)
 
 
+@pytest.mark.parametrize("options", [{"use_ema": True}, {"clipnorm": 0.1}], ids=str)
+@pytest.mark.parametrize("kind", [optimizers.Adam, optimizers.SGD], ids=lambda kind: kind.__name__)
+def test_a_state_that_is_set_between_two_trainings(fake_cupy: FakeCuPy, kind: Any, options: dict[str, Any]) -> None:
+    """The optimizer's memory is another one then, and graphs would go on with the old."""
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(LABELS)
+    models = [compiled(graph, optimizer=lambda: kind(0.01, **options)) for graph in (False, True)]
+    for model in models:
+        fit(model, x=x, y=y)
+        weights, state = model.get_weights(), copy.deepcopy(model.get_training_state())
+        fit(model, x=x, y=y)
+        used = [*model.optimizer.slots.values(), model.optimizer.made_scratch]
+        model.set_weights(weights)
+        model.set_training_state(state)
+        model.train_on_batch(x[:16], y[:16])
+        for array in used:
+            array[...] = 7  # as if somebody else had it now
+        fit(model, x=x, y=y)
+        assert all((to_host(array) == 7).all() for array in used)
+    need_equal(*models)
+
+
 # One training after another ----------------------------------------------------------------------------------------
 
 
@@ -150,6 +173,27 @@ def test_with_data_on_the_device_graphs_serve_the_next_fit(fake_cupy: FakeCuPy) 
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_a_training_that_is_not_captured_after_one_that_is(fake_cupy: FakeCuPy, tmp_path: Path) -> None:
+    model = compiled("auto")
+    fit(model, check_finite=False)
+    fit(model, check_finite=True)
+    assert model.graph_reason == "eager: check_finite looks at the numbers of each step"
+
+    class Refuses(tinynn.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            raise KeyError("the callback's own")
+
+    with pytest.raises(KeyError, match="the callback's own"):
+        fit(model, callbacks=[Refuses()])
+    for _ in range(2):  # the second time nothing is left to do
+        fit(model, checkpoint_dir=tmp_path, resume=True)
+    refused = compiled("auto", make=lambda: network(layers.Dropout(0.5)))
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(LABELS)
+    for _ in range(2):
+        fit(refused, x=x, y=y)
+        assert refused.graph_reason.startswith("eager: a step does what no graph can hold")
+
+
 def test_when_the_data_go_the_graphs_go(fake_cupy: FakeCuPy) -> None:
     model = compiled(True)
     fit(model)
@@ -163,6 +207,32 @@ def test_when_the_data_go_the_graphs_go(fake_cupy: FakeCuPy) -> None:
         fit(need_equal_after_more)
     for mine, theirs in zip(need_equal_after_more.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_memory_of_graphs_is_given_back_with_them(fake_cupy: FakeCuPy) -> None:
+    """At once where others take their place, and with the model at last; a pool that goes would keep it."""
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(LABELS)
+    gc.disable()
+    try:
+        for replace in (
+            lambda model: model.compile("sgd", "sparse_categorical_crossentropy", graph=True),
+            lambda model: fit(model, epochs=1),
+        ):
+            model = compiled(True)
+            fit(model, x=x, y=y)
+            pool, steps = model.captured.pool, weakref.ref(model.captured)
+            freed = pool.freed
+            replace(model)
+            assert pool.freed > freed
+            assert steps() is None
+    finally:
+        gc.enable()
+    model = compiled(True)
+    fit(model, x=x, y=y)
+    pool, freed = model.captured.pool, model.captured.pool.freed
+    del model
+    gc.collect()
+    assert pool.freed > freed
 
 
 def test_a_model_with_graphs_is_copied_and_pickled(fake_cupy: FakeCuPy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 import tinynn
 from tests import capturing
-from tests.graph.network import EVERY_OPTIMIZER, LABELS, X, both, network
+from tests.graph.network import EVERY_OPTIMIZER, LABELS, X, both, compiled, fit, network
+from tests.guard import FakeCuPy
 from tinynn import layers, optimizers, schedules
 from tinynn.backend import to_host
 from tinynn.optimizers import base
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("fake_cupy")
 def test_every_optimizer(kind: Any) -> None:
     before = capturing.Graph.launches
     both(optimizer=lambda: kind(0.01))
-    assert capturing.Graph.launches - before == 4 * 3 + 3 + 3 - 2  # all but two rehearsals
+    assert capturing.Graph.launches - before == 4 * 5 - 2  # all but two rehearsals
 
 
 OPTIONS: dict[str, Callable[[], Any]] = {
@@ -131,6 +133,16 @@ def test_masks() -> None:
     both(make=make, fit_options=lambda: {"x": x, "y": y}, weighted_metrics=["accuracy"])
 
 
+def test_ctc_of_many_steps() -> None:
+    """CuPy puts more than 8 arrays together by a table of where they lie, which it copies from the host."""
+
+    def make() -> Any:
+        return tinynn.Sequential([layers.Input((12, 4)), layers.Dense(4)], seed=1, device="cuda")
+
+    x, y = np.random.default_rng(2).normal(size=(70, 12, 4)), np.random.default_rng(3).integers(1, 4, (70, 3))
+    both(make=make, fit_options=lambda: {"x": x, "y": y}, loss=tinynn.losses.CTC, metrics=None)
+
+
 def test_penalties_and_running_means() -> None:
     def make() -> Any:
         inside = [layers.Dense(5, kernel_regularizer="l2"), layers.ActivityRegularization(l2=0.1)]
@@ -160,4 +172,44 @@ def test_too_many_kinds_of_batches_are_not_all_captured(monkeypatch: pytest.Monk
     monkeypatch.setattr("tinynn.graph.MOST_GRAPHS", 2)
     sizes = [(X[:size], LABELS[:size]) for size in range(1, 7)]
     _, captured = both(fit_options=lambda: {"x": sizes, "y": None})
-    assert len(captured.captured.graphs) == 2
+    assert len(captured.captured.graphs) == len(captured.captured.inputs) == 2
+
+
+def test_batches_that_do_not_come_again_leave_nothing() -> None:
+    sizes = [(X[:size], LABELS[:size]) for size in range(1, 7)]
+    _, captured = both(fit_options=lambda: {"x": sizes, "y": None, "epochs": 1})
+    assert captured.captured.inputs == {}
+
+
+# Memory ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_workspace_of_products_is_from_no_graphs_memory(
+    fake_cupy: FakeCuPy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made once and stays, and the memory of graphs goes with them."""
+    found = []
+
+    def alloc(size: int) -> Any:
+        found.append((capturing.Allocator.current, capturing.Capture.current))
+        return types.SimpleNamespace(ptr=1)
+
+    monkeypatch.setattr(fake_cupy.cuda, "alloc", alloc)
+    both()
+    assert found == [(None, None)] * 2  # of the default stream and of the one that is captured
+
+
+def test_the_memory_of_graphs_is_not_freed_where_the_device_is_full(
+    fake_cupy: FakeCuPy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no array has any more, the graphs that were captured before still write to."""
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(LABELS)
+    model = compiled(True)
+    fit(model, x=x, y=y)
+    pool, freed = model.captured.pool, model.captured.pool.freed
+    assert pool.limit == 0
+    assert isinstance(pool.malloc(1000), capturing.Memory)
+    monkeypatch.setattr(capturing.Memory, "left", 1000)
+    with pytest.raises(MemoryError, match=r"allocating 1,001 bytes: cudaErrorMemoryAllocation"):
+        pool.malloc(1001)
+    assert pool.freed == freed

@@ -127,6 +127,29 @@ def test_an_optimizer_of_ones_own_that_says_what_it_reads_is_captured() -> None:
     both("auto", optimizer=type("Later", (Said,), {"update": NotSaid.update}))
 
 
+class Many(Said):
+    """An optimizer of one's own with many numbers."""
+
+    reads_numbers = True
+
+    def update(self, w: Any, dw: Any, scratch: Any, *slots: Any) -> None:
+        for rate in self.numbers:
+            w -= rate * dw
+
+    def step_numbers(self) -> tuple[float, ...]:
+        return tuple(0.01 * k / self.iterations for k in range(12))
+
+
+@pytest.mark.parametrize("waits", [None, 2])
+def test_an_optimizer_may_have_as_many_numbers_as_it_likes(waits: int | None) -> None:
+    def make() -> Any:
+        optimizer = Many()
+        optimizer.gradient_accumulation_steps = waits
+        return optimizer
+
+    both(optimizer=make)
+
+
 def test_who_looks_at_each_step_gets_eager_steps() -> None:
     _, model = both("auto", fit_options=lambda: {"check_finite": True})
     assert model.graph_reason == "eager: check_finite looks at the numbers of each step"

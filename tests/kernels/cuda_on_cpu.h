@@ -14,6 +14,7 @@
 
 #define __global__
 #define __device__
+#define __launch_bounds__(threads)
 #define __shared__ static  // one block runs at a time
 
 using std::max;

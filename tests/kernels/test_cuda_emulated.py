@@ -208,6 +208,17 @@ def test_normalization_of_columns(shape: tuple[int, int, int], scaled: bool, dty
     assert_equal(normalization.columns_backward(xp.asarray(dy), x_on, *kept_on, gamma_on, means), true, dtype)
 
 
+def test_more_samples_than_a_grid_is_deep(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (5, 3, 40)
+    x, dy, mean, inv = (xp.asarray(np.random.default_rng(k).normal(size=shape if k < 2 else (5, 40))) for k in range(4))
+    found = []
+    for deepest in (2, normalization.DEEPEST):
+        monkeypatch.setattr(normalization, "DEEPEST", deepest)
+        found.append([*normalization.moments(x), *normalization.columns_sums(dy, x, mean, inv)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_array_equal(to_host(ours), to_host(theirs))
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (40, 17)], ids=str)
 @every_dtype
 def test_lstm_step(shape: tuple[int, int], dtype: str, xp: Any) -> None:
@@ -355,3 +366,8 @@ def test_running_averages(dtype: str, xp: Any) -> None:
 def test_an_empty_batch(layer: layers.Layer, xp: Any) -> None:
     layer(xp.ones((2, 4), dtype="float32"))
     assert len(layer.forward(xp.ones((0, 4), dtype="float32"))) == 0
+
+
+def test_attention_of_an_empty_batch(xp: Any) -> None:
+    seen = xp.asarray(np.ones((1, 1, 1, 5, 4), dtype=bool))
+    assert softmax.attention_shares(xp.ones((0, 3, 10, 4), dtype="float32"), seen, 5).shape == (0, 3, 10, 4)

@@ -197,10 +197,25 @@ def test_a_plan_is_made_once_and_the_oldest_are_freed(fake_cupy: FakeCuPy, monke
     assert len(fake_cupy.cublaslt.alive) == 1 + 3 * (alive - 1)
 
 
-def test_an_unknown_product_says_which(fake_cupy: FakeCuPy) -> None:
-    fake_cupy.cublaslt.knows_algorithms = False
+@pytest.mark.parametrize("why", [{"knows_algorithms": False}, {"status": 15}, {"status_found": 7}], ids=str)
+def test_what_cublaslt_knows_no_algorithm_for_cupy_multiplies(fake_cupy: FakeCuPy, why: dict[str, Any]) -> None:
+    vars(fake_cupy.cublaslt).update(why)
+    x, out = fake_cupy.asarray(np.ones((2, 2), "float32")), fake_cupy.asarray(np.zeros((2, 2), "float32"))
+    with precision("bfloat16"):
+        for _ in range(2):  # the second time it is known
+            assert matmul(x, x, out=out) is out
+            assert out.wrapped.tolist() == [[2, 2], [2, 2]]
+            out[...] = 0
+    assert fake_cupy.cublaslt.compute_types == []
+    rounded = products.rounded(fake_cupy, x)
+    with pytest.raises(cublaslt.CublasLtError, match=r"no algorithm for Kind\(types=\(14, 0, 68\), matrices=1, rows=2"):
+        products.multiply_rounded(rounded, rounded, out)
+
+
+def test_another_failure_is_an_error(fake_cupy: FakeCuPy) -> None:
+    fake_cupy.cublaslt.status = 1
     x = fake_cupy.asarray(np.ones((2, 2)))
-    with pytest.raises(cublaslt.CublasLtError, match=r"no algorithm for Kind\(types=\(1, 1, 70\), matrices=1, rows=2"):
+    with pytest.raises(cublaslt.CublasLtError, match="GetHeuristic failed with the status 1 of cuBLAS"):
         matmul(x, x)
 
 

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinynn
+from tests.guard import GuardArray
 from tests.layers.test_recurrent import every_kind, made
+from tinynn import layers
 from tinynn.layers.gru import GRU
 from tinynn.layers.lstm import LSTM
 from tinynn.layers.recurrent import SimpleRNN
@@ -114,3 +117,25 @@ def test_the_choice_is_made_in_forward() -> None:
     dx = layer.backward(np.ones_like(y))
     layer(x)
     np.testing.assert_allclose(layer.backward(np.ones_like(y)), dx, rtol=1e-13)
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@every_kind
+def test_nothing_is_added_where_only_the_last_step_is_given_on(
+    kind: Any, mask: bool, fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adding 0 would be a launch on a device, for every step."""
+    added = []
+    add = GuardArray.__iadd__
+
+    def noted(self: Any, other: Any) -> Any:
+        added.append(other)
+        return add(self, other)
+
+    monkeypatch.setattr(GuardArray, "__iadd__", noted)
+    inside = [layers.Masking()] if mask else []
+    model = tinynn.Sequential([layers.Input((6, 2)), *inside, made(kind)], seed=0, device="cuda")
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.zeros((5, 6, 2)), np.zeros((5, 3)))
+    assert added
+    assert not [number for number in added if isinstance(number, int)]

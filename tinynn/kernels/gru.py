@@ -87,7 +87,8 @@ def backward_reset_after(
     dkh = xp.empty_like(h[0])
     fused = step_kernels(a, U, gate, act)
     for t in reversed(range(T)):
-        dh += dy[t]  # y[t] = h[t + 1]
+        if not isinstance(dy[t], int):  # 0 where only the last step is given on
+            dh += dy[t]  # y[t] = h[t + 1]
         if mask is not None:  # h[t + 1] = where(mask, h_new, h[t])
             dh_old = xp.where(mask[t], 0, dh)
             dh = xp.where(mask[t], dh, 0)
@@ -179,7 +180,8 @@ def backward_reset_before(
     for t in reversed(range(T)):
         z, r, g = v[t]
         hn = h[t] if n is None else h[t] * n
-        dh += dy[t]  # y[t] = h[t + 1]
+        if not isinstance(dy[t], int):  # 0 where only the last step is given on
+            dh += dy[t]  # y[t] = h[t + 1]
         if mask is not None:  # h[t + 1] = where(mask, h_new, h[t])
             dh_old = xp.where(mask[t], 0, dh)
             dh = xp.where(mask[t], dh, 0)

@@ -48,7 +48,8 @@ def backward(
     T = len(a)
     da = a  # a is not needed any more: its memory takes da
     for t in reversed(range(T)):
-        dh += dy[t]  # y[t] = h[t + 1]
+        if not isinstance(dy[t], int):  # 0 where only the last step is given on
+            dh += dy[t]  # y[t] = h[t + 1]
         if mask is not None:  # h[t + 1] = where(mask, h_new, h[t])
             dh_old = xp.where(mask[t], 0, dh)
             dh = xp.where(mask[t], dh, 0)

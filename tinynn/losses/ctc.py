@@ -113,14 +113,15 @@ class CTC(Loss):
         p = xp.take_along_axis(log_q, xp.broadcast_to(classes[:, None], (B, T, S)), axis=2)
 
         alpha = p[:, 0] + as_log(s < 2, y_pred.dtype)
-        alphas = [alpha]
+        alphas = xp.empty((B, T, S), dtype=alpha.dtype)
+        alphas[:, 0] = alpha
         for t in range(1, T):
             stay, on, jump = alpha, shift(alpha, 1), shift(alpha, 2) + skip
             alpha = p[:, t] + log_sum(xp.stack([stay, on, jump]), axis=0)[0]
-            alphas.append(alpha)
+            alphas[:, t] = alpha
         log_P = log_sum(alpha + ends, axis=1)                               # (B, 1)
         v = -log_P[:, :, None]
-        self.cache = classes, skip, ends, q, p, xp.stack(alphas, axis=1), v
+        self.cache = classes, skip, ends, q, p, alphas, v
         return v
 
     def gradient(self, dv: Any) -> Array:
@@ -128,14 +129,15 @@ class CTC(Loss):
         classes, skip, ends, q, p, alpha, v = self.take_cache()
         xp = array_module(q)
         T, C = q.shape[1:]
+        betas = xp.empty_like(alpha)
         beta = ends
-        betas = [beta]
+        betas[:, T - 1] = beta
         for t in reversed(range(1, T)):
             rest = p[:, t] + beta
             stay, on, jump = rest, shift(rest, -1), shift(rest + skip, -2)
             beta = log_sum(xp.stack([stay, on, jump]), axis=0)[0]
-            betas.append(beta)
-        g = xp.exp(alpha + xp.stack(betas[::-1], axis=1) + v)      # alpha beta / P, (B, T, S)
+            betas[:, t - 1] = beta
+        g = xp.exp(alpha + betas + v)                              # alpha beta / P, (B, T, S)
         of_class = (classes[:, :, None] == xp.arange(C)).astype(q.dtype)    # (B, S, C)
         dz = dv * (q - g @ of_class)                               # v = -log P, P a sum of products of q
         return dz

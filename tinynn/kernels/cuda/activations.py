@@ -217,7 +217,7 @@ extern "C" __global__ void NAME_biased(T* z, const T* b, T* y, Size n, Size O NU
     }
 }
 
-extern "C" __global__ void NAME_biased_backward(
+extern "C" __global__ void OF_COLUMNS NAME_biased_backward(
     const T* dy, const T* kept, T* da, T* parts, Size N, Size O NUMBERS) {
     COLUMN;
     T db = 0;

@@ -21,8 +21,10 @@ from tinynn.kernels.cuda.compiler import THREADS, Source, blocks_for, flat
 LANES = 32
 SLAB = 1024  # rows, at least
 
-# What every kernel with sums down columns begins with: this thread's column, its first row and the end of its slab.
+# What every kernel with sums down columns begins with: this thread's column, its first row and the end of its slab. Of
+# 1024 threads none may have more than 64 registers, which the compiler has to be told.
 HEAD = r"""
+#define OF_COLUMNS __launch_bounds__(1024)
 #define COLUMN Size c = blockIdx.x * (Size)32 + threadIdx.x % 32
 #define IN_SLAB(n, N) \
     for (Size n = blockIdx.y * (((N) + gridDim.y - 1) / gridDim.y) + threadIdx.x / 32, \
@@ -51,7 +53,7 @@ source = Source(
     "columns",
     HEAD
     + r"""
-extern "C" __global__ void column_sums(const T* x, T* parts, Size N, Size C) {
+extern "C" __global__ void OF_COLUMNS column_sums(const T* x, T* parts, Size N, Size C) {
     COLUMN;
     T s = 0;
     if (c < C) IN_SLAB(n, N) s += x[n * C + c];

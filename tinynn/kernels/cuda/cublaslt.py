@@ -20,6 +20,7 @@ DESC_TRANSA, DESC_TRANSB = 3, 4
 LAYOUT_BATCH_COUNT, LAYOUT_BATCH_STRIDE = 5, 6
 PREFERENCE_WORKSPACE = 1
 PREFERENCE_ALIGNMENTS = (5, 6, 7, 8)  # of A, B, C and D, in bytes
+NOT_SUPPORTED = 15  # a status
 
 
 class Algorithm(ctypes.Structure):
@@ -61,6 +62,10 @@ class CublasLtError(RuntimeError):
     """A call of cuBLASLt that did not succeed; the message has the function and cuBLAS's number for the reason."""
 
 
+class NoAlgorithm(CublasLtError):
+    """A kind of product that cuBLASLt cannot make."""
+
+
 class CublasLt:
     """The functions above, each of which raises CublasLtError where C returns that it failed.
 
@@ -82,7 +87,8 @@ class CublasLt:
         """Call a function that returns a status."""
         status = getattr(self.library, name)(*arguments)
         if status:
-            raise CublasLtError(f"{name} failed with the status {status} of cuBLAS")
+            kind = NoAlgorithm if status == NOT_SUPPORTED else CublasLtError
+            raise kind(f"{name} failed with the status {status} of cuBLAS")
 
     def make(self, what: str, *arguments: Any) -> int:
         """Return a new thing, such as a ``"MatmulDesc"``, as its address; `destroy` frees it."""

@@ -12,7 +12,8 @@ Sums down the columns are double, so that one pass over x is enough for both mom
 Shapes   along rows x, y, dy, dx (N, F), gamma, beta, dgamma, dbeta (F,), mean, inv (N,)
          down the columns x, y, dy, dx (B, N, C), gamma, beta (C,), mean, var, inv, m, m_x (B, C)
 Launch   rows: a block a row; sums down the columns: see columns.py, samples one after the other in the grid's third
-         axis; what is done to each number: a thread a number, blocks of 256
+         axis, which ends at 65535: a block goes on with the sample that lies so many further; what is done to each
+         number: a thread a number, blocks of 256
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import numpy as np
 from tinynn.backend import Array, array_module
 from tinynn.kernels.cuda.columns import HEAD, LANES, grid_for
 from tinynn.kernels.cuda.compiler import THREADS, Source, blocks_for, flat, threads_for
+
+DEEPEST = 65535  # of a grid's third axis
 
 source = Source(
     "normalization",
@@ -66,7 +69,7 @@ extern "C" __global__ void rows_backward(
 }
 
 // dgamma and dbeta of a slab of rows, each a row of `parts` (2, slabs, F).
-extern "C" __global__ void rows_sums(
+extern "C" __global__ void OF_COLUMNS rows_sums(
     const T* dy, const T* x, const T* means, const T* invs, double* parts, Size N, Size F) {
     COLUMN;
     double dgamma = 0, dbeta = 0;
@@ -88,19 +91,20 @@ extern "C" __global__ void add_parts(const double* parts, T* out, Size slabs, Si
     }
 }
 
-// s and q of a slab of every sample: parts (B, 2, slabs, C).
-extern "C" __global__ void columns_moments(const T* xs, double* parts, Size N, Size C) {
-    const T* x = xs + blockIdx.z * N * C;
-    parts += blockIdx.z * 2 * gridDim.y * C;
+// s and q of a slab of every sample: all (B, 2, slabs, C).
+extern "C" __global__ void OF_COLUMNS columns_moments(const T* xs, double* all, Size B, Size N, Size C) {
     COLUMN;
-    double s = 0, q = 0;
-    if (c < C) IN_SLAB(n, N) {
-        double d = (double)x[n * C + c] - (double)x[c];
-        s += d;
-        q += d * d;
+    for (Size b = blockIdx.z; b < B; b += gridDim.z) {
+        const T* x = xs + b * N * C;
+        double *parts = all + b * 2 * gridDim.y * C, s = 0, q = 0;
+        if (c < C) IN_SLAB(n, N) {
+            double d = (double)x[n * C + c] - (double)x[c];
+            s += d;
+            q += d * d;
+        }
+        write_lane_sum(s, parts, C);
+        write_lane_sum(q, parts + gridDim.y * C, C);
     }
-    write_lane_sum(s, parts, C);
-    write_lane_sum(q, parts + gridDim.y * C, C);
 }
 
 extern "C" __global__ void moments_of_parts(
@@ -134,23 +138,24 @@ extern "C" __global__ void columns_forward(
     }
 }
 
-// Sums of dy and of dy xhat of a slab of every sample: parts (B, 2, slabs, C).
-extern "C" __global__ void columns_sums(
-    const T* dys, const T* xs, const T* mean, const T* inv, double* parts, Size N, Size C) {
-    const T *dy = dys + blockIdx.z * N * C, *x = xs + blockIdx.z * N * C;
-    parts += blockIdx.z * 2 * gridDim.y * C;
+// Sums of dy and of dy xhat of a slab of every sample: all (B, 2, slabs, C).
+extern "C" __global__ void OF_COLUMNS columns_sums(
+    const T* dys, const T* xs, const T* mean, const T* inv, double* all, Size B, Size N, Size C) {
     COLUMN;
-    double s = 0, q = 0;
-    if (c < C) {
-        T m = mean[blockIdx.z * C + c], r = inv[blockIdx.z * C + c];
-        IN_SLAB(n, N) {
-            T d = dy[n * C + c];
-            s += d;
-            q += d * ((x[n * C + c] - m) * r);
+    for (Size b = blockIdx.z; b < B; b += gridDim.z) {
+        const T *dy = dys + b * N * C, *x = xs + b * N * C;
+        double *parts = all + b * 2 * gridDim.y * C, s = 0, q = 0;
+        if (c < C) {
+            T m = mean[b * C + c], r = inv[b * C + c];
+            IN_SLAB(n, N) {
+                T d = dy[n * C + c];
+                s += d;
+                q += d * ((x[n * C + c] - m) * r);
+            }
         }
+        write_lane_sum(s, parts, C);
+        write_lane_sum(q, parts + gridDim.y * C, C);
     }
-    write_lane_sum(s, parts, C);
-    write_lane_sum(q, parts + gridDim.y * C, C);
 }
 
 extern "C" __global__ void columns_backward(
@@ -220,7 +225,7 @@ def rows_backward_twin(
 def parts_for(x: Array) -> tuple[Array, tuple[int, int, int]]:
     """Return memory for two sums a column of every slab and sample, and the grid that fills it."""
     B, N, C = x.shape
-    grid = (*grid_for(N, C), B)
+    grid = (*grid_for(N, C), min(B, DEEPEST))
     xp: Any = array_module(x)
     return xp.empty((B, 2, grid[1], C), dtype="float64"), grid
 
@@ -231,7 +236,7 @@ def moments(x: Array) -> tuple[Array, Array]:
     x, (B, N, C) = flat(x), x.shape
     mean, var = xp.empty((B, C), dtype=x.dtype), xp.empty((B, C), dtype=x.dtype)
     parts, grid = parts_for(x)
-    source.launch("columns_moments", x, grid, 32 * LANES, x, parts, N, C)
+    source.launch("columns_moments", x, grid, 32 * LANES, x, parts, B, N, C)
     source.launch("moments_of_parts", x, blocks_for(B * C), THREADS, x, parts, mean, var, grid[1], N, C, B * C)
     return mean, var
 
@@ -273,7 +278,7 @@ def columns_sums(dy: Array, x: Array, mean: Array, inv: Array) -> tuple[Array, A
     x, dy, (B, N, C) = flat(x), flat(dy, x), x.shape
     parts, grid = parts_for(x)
     sums = xp.empty((B, 2, C), dtype=x.dtype)
-    source.launch("columns_sums", x, grid, 32 * LANES, dy, x, flat(mean, x), flat(inv, x), parts, N, C)
+    source.launch("columns_sums", x, grid, 32 * LANES, dy, x, flat(mean, x), flat(inv, x), parts, B, N, C)
     source.launch("add_parts", x, blocks_for(sums.size), THREADS, parts, sums, grid[1], C, sums.size)
     return sums[:, 0], sums[:, 1]
 

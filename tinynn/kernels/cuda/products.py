@@ -22,7 +22,7 @@ import numpy as np
 from tinynn.arguments import Shape
 from tinynn.backend import array_module
 from tinynn.kernels.cuda import cublaslt
-from tinynn.kernels.cuda.cublaslt import CublasLt, CublasLtError
+from tinynn.kernels.cuda.cublaslt import CublasLt, NoAlgorithm
 from tinynn.kernels.precision import current
 
 WORKSPACE = 2**25  # bytes an algorithm may work in: what NVIDIA advises for the H100
@@ -87,6 +87,11 @@ class Plan:
     lt : CublasLt
     handle : int
     kind : Kind
+
+    Attributes
+    ----------
+    found : Found or None
+        None where cuBLASLt knows no algorithm.
     """
 
     def __init__(self, lt: CublasLt, handle: int, kind: Kind) -> None:
@@ -104,7 +109,6 @@ class Plan:
         self.a = self.layout(of_factors, kind.rows, kind.depth, kind.a, kind.matrices)
         self.y = self.layout(of_y, kind.rows, kind.columns, kind.y, kind.matrices)
         self.found = self.choose(handle, kind)
-        self.algorithm = ctypes.addressof(self.found.algorithm)
 
     def make(self, what: str, *arguments: Any) -> int:
         """Make a thing of cuBLASLt's that `end` frees."""
@@ -121,22 +125,23 @@ class Plan:
             self.lt.set("MatrixLayout", layout, cublaslt.LAYOUT_BATCH_STRIDE, ctypes.c_int64(matrix.step))
         return layout
 
-    def choose(self, handle: int, kind: Kind) -> cublaslt.Found:
-        """Return the algorithm that cuBLASLt thinks the fastest."""
+    def choose(self, handle: int, kind: Kind) -> cublaslt.Found | None:
+        """Return the algorithm that cuBLASLt thinks the fastest, None where it knows none."""
         preference = self.make("MatmulPreference")
         set_number = functools.partial(self.lt.set, "MatmulPreference", preference)
         set_number(cublaslt.PREFERENCE_WORKSPACE, ctypes.c_uint64(WORKSPACE))
         for attribute, matrix in zip(cublaslt.PREFERENCE_ALIGNMENTS, (kind.b, kind.a, kind.y, kind.y), strict=True):
             set_number(attribute, ctypes.c_uint32(matrix.aligned))
         found, count = cublaslt.Found(), ctypes.c_int()
-        self.lt.call(
-            "cublasLtMatmulAlgoGetHeuristic",
-            *(handle, self.product, self.b, self.a, self.y, self.y, preference),
-            *(1, ctypes.addressof(found), ctypes.addressof(count)),
-        )
-        if not count.value:
-            raise CublasLtError(f"cuBLASLt knows no algorithm for {kind}")
-        return found
+        try:
+            self.lt.call(
+                "cublasLtMatmulAlgoGetHeuristic",
+                *(handle, self.product, self.b, self.a, self.y, self.y, preference),
+                *(1, ctypes.addressof(found), ctypes.addressof(count)),
+            )
+        except NoAlgorithm:
+            return None
+        return found if count.value and not found.status else None
 
     def end(self) -> None:
         """Free what was made."""
@@ -161,18 +166,27 @@ class Products:
         self.workspaces: dict[int, Any] = {}  # a stream each: products of two streams may run at once
 
     def multiply(self, a: Any, b: Any, y: Any, kind: Kind) -> None:
-        """Write the products into y."""
+        """Write the products into y.
+
+        Raises
+        ------
+        NoAlgorithm
+            If cuBLASLt cannot make such products.
+        """
         plan = self.plans.get(kind)
         if plan is None:
             plan = self.plan(kind)
+        found = plan.found
+        if found is None:
+            raise NoAlgorithm(f"cuBLASLt knows no algorithm for {kind}")
         stream = self.xp.cuda.get_current_stream().ptr
-        workspace = self.workspace(stream) if plan.found.workspace else 0
+        workspace = self.workspace(stream) if found.workspace else 0
         self.lt.call(
             "cublasLtMatmul",
             *(self.handle, plan.product, ctypes.addressof(plan.one)),
             *(b.data.ptr, plan.b, a.data.ptr, plan.a, ctypes.addressof(plan.zero)),
-            *(y.data.ptr, plan.y, y.data.ptr, plan.y, plan.algorithm),
-            *(workspace, plan.found.workspace, stream),
+            *(y.data.ptr, plan.y, y.data.ptr, plan.y, ctypes.addressof(found.algorithm)),
+            *(workspace, found.workspace, stream),
         )
 
     def plan(self, kind: Kind) -> Plan:
@@ -207,7 +221,8 @@ def products(xp: Any) -> Products | None:
 def matmul(a: Any, b: Any, out: Any = None) -> Any:
     """Return a b for arrays of CuPy; see `tinynn.kernels.matmul`.
 
-    What cuBLASLt does not take (complex numbers, two dtypes, vectors) CuPy multiplies.
+    What cuBLASLt does not take (complex numbers, two dtypes, vectors, a product it knows no algorithm for) CuPy
+    multiplies.
     """
     xp = array_module(a)
     types = KINDS.get((a.dtype.char, current.get() if a.dtype.char == "f" else "float32"))
@@ -221,7 +236,10 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     if a.size == 0 or b.size == 0:
         y = xp.zeros(shape, dtype=a.dtype)
     else:
-        y = product(device, types, a, b, out, batch, shape)
+        try:
+            y = product(device, types, a, b, out, batch, shape)
+        except NoAlgorithm:
+            y = xp.matmul(a, b)
     if out is not None and y is not out:
         out[...] = y
         return out

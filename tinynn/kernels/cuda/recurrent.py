@@ -13,13 +13,9 @@ Launch   a thread a unit of a sample, blocks of 256
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.kernels import matmul
 from tinynn.kernels.cuda.activations import sigmoid_twin
 from tinynn.kernels.cuda.compiler import THREADS, Source, blocks_for, flat
 

@@ -162,7 +162,10 @@ def attention_shares(s: Array, seen: Array | None, questions: int) -> Array:
     if seen is None:
         return softmax(s)
     xp: Any = array_module(s)
-    p, F, rows = xp.empty(s.shape, dtype=s.dtype), s.shape[-1], s.size // s.shape[-1]
+    p = xp.empty(s.shape, dtype=s.dtype)
+    if s.size == 0:
+        return p  # an empty batch
+    F, rows = s.shape[-1], s.size // s.shape[-1]
     see = flat(xp.broadcast_to(seen, (*seen.shape[:-1], F)))
     numbers = (F, rows // len(s), questions, seen.shape[0], seen.shape[3])
     source.launch("attention_shares", s, rows, threads_for(F), flat(s), see, p, *numbers)
