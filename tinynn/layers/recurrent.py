@@ -173,7 +173,9 @@ class Recurrent(Drawing):
         n = self.draw_mask(x, self.recurrent_dropout, (B, self.units)) if training and self.recurrent_dropout else None
         xt = self.by_time(x)                              # (B, T, F) -> (T, B, F)
         xm = xt if m is None else xt * m
-        a = matmul(rows(xm), self.W).reshape(T, B, -1)    # (T B, F) (F, G H): all steps in one product
+        dtype = xp.result_type(x, *self.weights())        # complex where a gradient check makes one of them so
+        k = matmul(rows(xm), self.W)                      # (T B, F) (F, G H): all steps in one product
+        a = k.reshape(T, B, -1).astype(dtype, copy=False)
         if self.use_bias:
             a = add_bias(a, self.b.reshape(-1, a.shape[2])[0])   # of GRU's two rows, the one that goes with x
         start = self.check_states(initial_state, a)
@@ -214,10 +216,10 @@ class Recurrent(Drawing):
         self.dinitial_state = dstart if given else None
         if self.use_bias:
             db = sum_rows(rows(da), self.db.reshape(-1, da.shape[2])[0])   # a + b: b reaches every step
-        dW = matmul(rows(xm).T, rows(da), out=self.dW)    # a = xm W, all steps in one product
+        dW = matmul(rows(xm).T, rows(da), out=self.dW)    # k = xm W, all steps in one product
         if not need_dx:
             return None
-        dxm = matmul(rows(da), self.W.T).reshape(xm.shape)   # a = xm W
+        dxm = matmul(rows(da), self.W.T).reshape(xm.shape)   # k = xm W
         dxt = dxm if m is None else dxm * m               # xm = xt m
         dx = self.by_batch(dxt[::-1] if self.go_backwards else dxt)   # xt = x by time
         return dx
