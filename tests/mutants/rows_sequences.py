@@ -77,8 +77,8 @@ ROWS = [
     Mutant(
         "SimpleRNN, db is a mean over the steps",
         lambda: SimpleRNN(3), SEQUENCE, SimpleRNN.backward,
-        "db = sum_rows(rows(da), self.db.reshape(-1, da.shape[2])[0])",
-        "db = sum_rows(rows(da) / len(rows(da)), self.db.reshape(-1, da.shape[2])[0])",
+        "db = sum_rows(rows(da), out=self.db.reshape(-1, da.shape[2])[0])",
+        "db = sum_rows(rows(da) / len(rows(da)), out=self.db.reshape(-1, da.shape[2])[0])",
         ("factor 1/N",),
     ),
     Mutant(

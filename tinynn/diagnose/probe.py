@@ -15,7 +15,7 @@ from tinynn.data import Samples, batches
 from tinynn.diagnose.costs import short_label
 from tinynn.diagnose.limits import SATURATED_SLOPE
 from tinynn.diagnose.neutral import neutral_loss
-from tinynn.layers import HardSigmoid, HardTanh, ReLU, Sigmoid, SimpleRNN, Tanh
+from tinynn.layers import Dense, HardSigmoid, HardTanh, ReLU, Sigmoid, SimpleRNN, Tanh
 from tinynn.layers.activation_function import ActivationFunction
 from tinynn.layers.base import Layer
 from tinynn.scores import Scores
@@ -130,6 +130,8 @@ class Probe:
         self.low, self.high = math.inf, -math.inf  # of what the loss is given
         last = self.parts.net.last_activation
         for place, layer in places(self.parts.net):
+            if isinstance(layer, Dense):
+                layer.plain = True  # in one pass with the bias its activation would not be called
             see = seer_of(layer)
             if see is not None and not (trained and layer is last):
                 after(layer, "forward", getattr(self.watched.setdefault(place, Watched()), see))

@@ -125,8 +125,7 @@ def add_bias(z: Array, b: Array) -> Array:
     return xp.add(z, b, out=z if z.dtype == xp.result_type(z, b) else None)
 
 
-def sum_rows(dz: Array, db: Array) -> Array:
-    """Write the sums down the columns of rows (N, O) into db (O,), and return it."""
-    if can_fuse(dz, "column_sums"):
-        return fused_kernels(dz).column_sums(dz, db)
-    return dz.sum(axis=0, out=db)
+def sum_rows(dz: Array, out: Array) -> Array:
+    """Write the sums down the columns of rows (N, O) into `out` (O,), and return it."""
+    sums: Array = fused_kernels(dz).column_sums(dz, out) if can_fuse(dz, "column_sums") else dz.sum(axis=0, out=out)
+    return sums

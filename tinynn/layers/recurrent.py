@@ -215,7 +215,7 @@ class Recurrent(Drawing):
         da, dstart = run_backward(dh, dlast, n, mask, kept)   # h, last = run(a, start)
         self.dinitial_state = dstart if given else None
         if self.use_bias:
-            db = sum_rows(rows(da), self.db.reshape(-1, da.shape[2])[0])   # a + b: b reaches every step
+            db = sum_rows(rows(da), out=self.db.reshape(-1, da.shape[2])[0])   # a + b: b reaches every step
         dW = matmul(rows(xm).T, rows(da), out=self.dW)    # k = xm W, all steps in one product
         if not need_dx:
             return None
