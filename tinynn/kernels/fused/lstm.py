@@ -20,7 +20,7 @@ from tinynn.kernels.fused.panels import copy, transpose
 from tinynn.kernels.fused.team import array1, array2, packed, piece, team, unpacked
 from tinynn.kernels.fused.tiles import ROWS, multiply, width
 
-SHARED = 2**21  # numbers multiplied from which on the team takes part, as in products.py
+SHARED = 2**21  # numbers multiplied in all steps from which on the team takes part
 
 
 @loop

@@ -283,7 +283,7 @@ class Team(NamedTuple):
 
     def share_out(self, function: int, arguments: Array, pieces: int) -> None:
         """Do a job of so many pieces: a compiled function, see `piece`, and the numbers that it looks up."""
-        if not self.asks.acquire(blocking=False):  # two threads of Python train at the same time
+        if pieces == 1 or not self.asks.acquire(blocking=False):  # two threads of Python train at the same time
             alone(function, arguments, pieces)
             return
         try:
