@@ -352,6 +352,12 @@ def test_sparse_cross_entropy(shape: tuple[int, ...], labels: str, weighted: boo
         np.testing.assert_allclose(ours, true, rtol=0, atol=float(tolerance))
 
 
+@pytest.mark.parametrize("label", [3, -1])
+def test_a_class_that_is_not_there_is_an_error(label: int) -> None:
+    with pytest.raises(IndexError, match="a class number is negative"):
+        SparseCategoricalCrossentropy(from_logits=True).forward(np.array([0, label]), np.zeros((2, 3)))
+
+
 def test_the_checker_reads_the_plain_lines_of_a_loss() -> None:
     report = lines(BinaryCrossentropy(from_logits=True), np.array([[0.0, 1.0]]), np.array([[0.3, -2.0]]))
     assert "t, z, e, v, p" in str(report)

@@ -164,7 +164,7 @@ def test_a_product_keeps_nan_in_its_row_or_column() -> None:
     np.testing.assert_array_equal(np.isnan(dW), (np.arange(7) == 6)[:, None] | (np.arange(35) == 34))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "uint8", "int64", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", ">f4", "uint8", "int64", "bool"])
 @pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 2, 5), (7, 0)], ids=str)
 def test_rows_are_gathered(shape: tuple[int, ...], dtype: str, use_threads: Callable[[int], None]) -> None:
     x = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)

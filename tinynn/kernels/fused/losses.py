@@ -52,6 +52,8 @@ def _sparse_categorical_crossentropy(k: Any, z: Any, v: Any, q: Any) -> None:
     zero, one = f(0), f(1)
     best = np.empty(LANES, z.dtype)
     for n in range(z.shape[0]):
+        if not 0 <= k[n] < z.shape[1]:  # memory that belongs to others
+            raise IndexError("a class number is negative, or not below the number of classes")
         m = greatest(z[n], best)
         s = zero
         for i in range(z.shape[1]):
