@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -127,7 +128,8 @@ def draw(name: str, seed: int, batch: int, outputs: int) -> tuple[losses.Loss, n
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(batch, outputs)) + 0.1
     p = 0.02 + 0.9 * softmax(z)
-    return loss, targets(rng, batch, outputs), {"p": p, "q": 1.3 * p, "z": z}[kind]
+    fresh = copy.deepcopy(loss)  # lest one test finds what another left in it
+    return fresh, targets(rng, batch, outputs), {"p": p, "q": 1.3 * p, "z": z}[kind]
 
 
 def test_every_loss_has_a_case() -> None:
