@@ -51,7 +51,7 @@ def kept(decorate: Callable[..., Any], function: Callable[..., Any], **options: 
         config.CACHE_DIR = given
 
 
-def compiled(function: Callable[..., Any], *flags: str) -> Any:
+def compiled(function: Callable[..., Any], *flags: str, **options: Any) -> Any:
     """Return the function compiled at its first call, for the types of that call.
 
     error_model "numpy": 1 / 0 is inf and no error. "contract" lets a product and a sum be one instruction, which is
@@ -60,7 +60,7 @@ def compiled(function: Callable[..., Any], *flags: str) -> Any:
     team.py). numba's own threads are not used: they wait for work by spinning, and beside OpenBLAS's, which do so too,
     made an epoch three times as long.
     """
-    return kept(numba.njit, function, error_model="numpy", nogil=True, fastmath={"contract", *flags})
+    return kept(numba.njit, function, error_model="numpy", nogil=True, fastmath={"contract", *flags}, **options)
 
 
 def loop(function: Callable[..., Any]) -> Any:
@@ -71,6 +71,11 @@ def loop(function: Callable[..., Any]) -> Any:
 def sums(function: Callable[..., Any]) -> Any:
     """Compile a loop that adds up along a row."""
     return compiled(function, "reassoc")
+
+
+def part_of_sums(function: Callable[..., Any]) -> Any:
+    """Compile what stands in several loops that add up along a row; it is built into them, for a call takes longer."""
+    return compiled(function, "reassoc", forceinline=True)
 
 
 def of_llvm(function: Callable[..., Any]) -> Any:

@@ -14,7 +14,7 @@ from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import exp, loop, sums
 from tinynn.kernels.fused.elementwise import flat
 from tinynn.kernels.fused.memory import empty
-from tinynn.kernels.fused.softmax import LANES, greatest
+from tinynn.kernels.fused.softmax import LANES, softmax_of_row
 
 
 @loop
@@ -30,40 +30,22 @@ def _binary_crossentropy(t: Any, z: Any, v: Any, p: Any, e: Any) -> None:
 
 @sums
 def _categorical_crossentropy(t: Any, z: Any, v: Any, q: Any) -> None:
-    f = z.dtype.type
-    zero, one = f(0), f(1)
     best = np.empty(LANES, z.dtype)
     for n in range(z.shape[0]):
-        m = greatest(z[n], best)
-        s = zero
+        m, s = softmax_of_row(z, n, q, best)
+        log_s = z.dtype.type(math.log(s))
         for i in range(z.shape[1]):
-            e = exp(z[n, i] - m, one)
-            s += e
-            q[n, i] = e
-        r, log_s = one / s, f(math.log(s))
-        for i in range(z.shape[1]):
-            q[n, i] *= r
             v[n, i] = t[n, i] * (log_s - (z[n, i] - m))
 
 
 @sums
 def _sparse_categorical_crossentropy(k: Any, z: Any, v: Any, q: Any) -> None:
-    f = z.dtype.type
-    zero, one = f(0), f(1)
     best = np.empty(LANES, z.dtype)
     for n in range(z.shape[0]):
         if not 0 <= k[n] < z.shape[1]:  # memory that belongs to others
             raise IndexError("a class number is negative, or not below the number of classes")
-        m = greatest(z[n], best)
-        s = zero
-        for i in range(z.shape[1]):
-            e = exp(z[n, i] - m, one)
-            s += e
-            q[n, i] = e
-        r = one / s
-        for i in range(z.shape[1]):
-            q[n, i] *= r
-        v[n] = f(math.log(s)) - (z[n, k[n]] - m)
+        m, s = softmax_of_row(z, n, q, best)
+        v[n] = z.dtype.type(math.log(s)) - (z[n, k[n]] - m)
 
 
 @loop

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.backend import Array
-from tinynn.kernels.fused.compiler import exp, loop, sums
+from tinynn.kernels.fused.compiler import exp, loop, part_of_sums, sums
 from tinynn.kernels.fused.elementwise import rows
 from tinynn.kernels.fused.memory import empty
 
@@ -39,20 +39,30 @@ def greatest(x: Any, best: Any) -> Any:
     return m
 
 
+@part_of_sums
+def softmax_of_row(x: Any, n: Any, y: Any, best: Any) -> tuple[Any, Any]:
+    """Write the softmax of row n into y; return the row's largest number m, and the sum of exp(x - m).
+
+    `best` is memory for `greatest`.
+    """
+    one = x.dtype.type(1)
+    m = greatest(x[n], best)
+    s = one - one
+    for i in range(x.shape[1]):
+        e = exp(x[n, i] - m, one)
+        s += e
+        y[n, i] = e
+    r = one / s
+    for i in range(x.shape[1]):
+        y[n, i] *= r
+    return m, s
+
+
 @sums
 def _softmax(x: Any, y: Any) -> None:
-    one = x.dtype.type(1)
     best = np.empty(LANES, x.dtype)
     for n in range(x.shape[0]):
-        m = greatest(x[n], best)
-        s = one - one
-        for i in range(x.shape[1]):
-            e = exp(x[n, i] - m, one)
-            s += e
-            y[n, i] = e
-        r = one / s
-        for i in range(x.shape[1]):
-            y[n, i] *= r
+        softmax_of_row(x, n, y, best)
 
 
 @sums

@@ -237,6 +237,8 @@ class Team(NamedTuple):
         Functions to call in Python; None ends a thread.
     asks : Lock
         Held by who has put a job on the board.
+    size : int
+        How many work together, with the one that asks.
     threads : list of Thread
         Those beside the one that asks.
     """
@@ -244,12 +246,8 @@ class Team(NamedTuple):
     board: Array
     jobs: SimpleQueue[Callable[[], Any] | None]
     asks: Any
+    size: int
     threads: list[Thread]
-
-    @property
-    def size(self) -> int:
-        """How many work together, with the one that asks."""
-        return 1 + len(self.threads)
 
     def serve(self) -> None:
         """Be one of the threads."""
@@ -266,7 +264,8 @@ class Team(NamedTuple):
 
     def wake(self) -> None:
         """Let a job come to who sleeps: a function that does nothing, after which a thread looks at the board."""
-        for _ in range(self.board[ASLEEP] - self.jobs.qsize()):
+        asleep = self.board[ASLEEP]
+        for _ in range(asleep - self.jobs.qsize() if asleep else 0):
             self.jobs.put(int)
 
     def call(self, job: Callable[[], Any] | None) -> None:
@@ -304,9 +303,9 @@ def threads() -> int:
 @functools.cache
 def team() -> Team:
     """Return the team, which begins to work at the first call."""
-    made = Team(np.zeros(8 * 8, dtype=np.int64), SimpleQueue(), Lock(), [])
+    made = Team(np.zeros(8 * 8, dtype=np.int64), SimpleQueue(), Lock(), threads(), [])
     stand_by(made.board, -1)  # compiles it here, before there are threads
-    for i in range(1, threads()):
+    for i in range(1, made.size):
         made.threads.append(Thread(target=made.serve, name=f"tinynn_{i}", daemon=True))
         made.threads[-1].start()
     return made
