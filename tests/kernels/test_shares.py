@@ -8,6 +8,7 @@ import itertools
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -177,6 +178,55 @@ def test_rows_are_gathered(shape: tuple[int, ...], dtype: str, use_threads: Call
         for missing in (7, -8):
             with pytest.raises(IndexError, match=f"index {missing} is out of bounds"):
                 kernels.gather(x, np.array([0, missing]))
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_arrays_of_a_job_live_until_it_is_done(
+    pieces: int, use_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_threads(2)
+    team = importlib.import_module("tinynn.kernels.fused.team")
+    made, alive = [], []
+
+    def temporary() -> Iterator[np.ndarray]:
+        x = np.ones(3)
+        made.append(weakref.ref(x))
+        yield x
+
+    def look(*job: Any) -> None:
+        alive.append(made[0]() is not None)
+
+    monkeypatch.setattr(team, "share_out", look)
+    monkeypatch.setattr(team, "alone", look)
+    team.team().share_out(0, pieces, temporary())
+    assert alive == [True]
+
+
+@pytest.mark.parametrize("return_sequences", [True, False])
+def test_an_lstm_takes_gradients_with_gaps_and_turned_ones(
+    return_sequences: bool, use_threads: Callable[[int], None]
+) -> None:
+    rng = np.random.default_rng(0)
+    x, start = rng.normal(size=(6, 5, 4)), [rng.normal(size=(6, 3)) for _ in range(2)]
+    dy = [rng.normal(size=shape) for shape in ((6, 5, 3) if return_sequences else (6, 3), (6, 3), (6, 3))]
+    results = []
+    for plain, change in (
+        (True, np.copy),
+        (False, np.copy),
+        (False, np.asfortranarray),
+        (False, lambda d: np.repeat(d, 2, axis=0)[::2]),
+    ):
+        layer = layers.LSTM(3, return_sequences=return_sequences, return_state=True, kernel_initializer="ones")
+        layer.rng = np.random.default_rng(1)
+        layer.build_for((5, 4))
+        in_dtype(layer, "float64")
+        layer.plain = plain
+        layer.forward(x, initial_state=start)
+        dx = layer.backward([change(d) for d in dy])
+        results.append([dx, *layer.dinitial_state, *(parameter.grad for parameter in layer.parameters)])
+    for others in results[1:]:
+        for ours, theirs in zip(others, results[0], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
 @pytest.mark.usefixtures("use_threads")

@@ -91,9 +91,9 @@ def backward(
     da = v.reshape(T, B, 4 * H)  # da of a step takes the memory of its gates
     hn = h[:-1] if n is None else h[:-1] * n
     if (whole := lstm_kernels(v, U, gate, act, "lstm_backward")) is not None:
-        whole.lstm_backward(dy, dh, dc, n, mask, c, s, da, U, truncate or T, given)
+        dstart = whole.lstm_backward(dy, dh, dc, n, mask, c, s, da, U, truncate or T, given)
         matmul(rows(hn).T, rows(da), out=dU)  # k = hn U, all steps in one product
-        return da, [dh, dc]
+        return da, dstart
     fused = lstm_kernels(v, U, gate, act, "lstm_step")
     da4 = split_gates(da, 4)
     dv = xp.empty((4, B, H), dtype=v.dtype)

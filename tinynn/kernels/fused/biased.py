@@ -16,7 +16,7 @@ from tinynn.backend import Array
 from tinynn.kernels.fused.activations import sigmoid_of
 from tinynn.kernels.fused.compiler import loop
 from tinynn.kernels.fused.memory import empty
-from tinynn.kernels.fused.team import array1, array2, packed, piece, team, unpacked
+from tinynn.kernels.fused.team import array1, array2, piece, team, unpacked
 
 SHARED = 2**16  # numbers from which on the team takes part: some 10 microseconds
 LINEAR, RELU, SIGMOID = range(3)
@@ -100,8 +100,7 @@ def in_columns(pieces: dict[str, int], arrays: tuple[Array, ...], kind: int, mos
     """Let the team do a pass, each thread some of the columns."""
     columns, dtype = arrays[0].shape[1], arrays[0].dtype
     count = -(-columns // (COLUMNS * team().size)) * COLUMNS
-    arguments = packed((*arrays, np.array([most], dtype)), kind, count)
-    team().share_out(pieces[dtype.char], arguments, -(-columns // count))
+    team().share_out(pieces[dtype.char], -(-columns // count), (*arrays, np.array([most], dtype)), kind, count)
 
 
 def biased(z: Array, b: Array, name: str, most: float = math.inf) -> tuple[Array, Array]:

@@ -29,7 +29,7 @@ import numpy as np
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop
 from tinynn.kernels.fused.memory import empty
-from tinynn.kernels.fused.team import array1, array2, array3, array4, array5, packed, piece, team, unpacked
+from tinynn.kernels.fused.team import array1, array2, array3, array4, array5, piece, team, unpacked
 from tinynn.kernels.fused.tiles import ROWS, empty_sums, fill, in_tiles, multiply, multiply_rows, out_of_tiles
 
 NUMBERS = 2**18  # of columns that are made at a time, so that they stay in a processor's own cache
@@ -195,8 +195,8 @@ def convolve(x: Array, padding: Any, start: Array, offset: Array, W: Array, bias
     places, length, size = rows_of(x.shape[1:-1], padding, x.shape[-1])
     x2, z3 = x.reshape(len(x), -1), z.reshape(len(x), -1, z.shape[-1])
     count = samples_of_a_piece(len(x), z.size * W.shape[2])
-    arguments = packed((x2, places, start, offset, W, bias, z3), length, size, count)
-    team().share_out(CONVOLVE[z.dtype.char], arguments, -(-len(x) // count))
+    arrays = x2, places, start, offset, W, bias, z3
+    team().share_out(CONVOLVE[z.dtype.char], -(-len(x) // count), arrays, length, size, count)
 
 
 def samples(B: int, numbers: int) -> Iterator[slice]:
@@ -236,8 +236,7 @@ def convolution_weights(dz: Array, x: Array, windows: Any, G: int) -> Array:
     x2 = np.ascontiguousarray(x, dtype=dtype).reshape(len(x), -1)
     dz4 = np.ascontiguousarray(dz, dtype=dtype).reshape(len(x), -1, G, filters // G)
     dW = np.stack([empty_sums(G, offset.shape[1], filters // G, dtype)] * pieces)  # each has sums of its own
-    arguments = packed((x2, places, start, offset, dz4, dW), length, size, count)
-    team().share_out(WEIGHTS[dtype.char], arguments, pieces)
+    team().share_out(WEIGHTS[dtype.char], pieces, (x2, places, start, offset, dz4, dW), length, size, count)
     dW2 = out_of_tiles(functools.reduce(np.add, dW), math.prod(windows.kernel) * C // G, filters // G)
     return dW2.reshape(*windows.kernel, C // G, filters)
 

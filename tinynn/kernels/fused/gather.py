@@ -11,7 +11,7 @@ from numba.core import cgutils
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop, of_llvm
 from tinynn.kernels.fused.memory import empty
-from tinynn.kernels.fused.team import array1, array2, packed, piece, team, unpacked
+from tinynn.kernels.fused.team import array1, array2, piece, team, unpacked
 
 
 @of_llvm
@@ -57,5 +57,5 @@ def gather(x: Array, rows: Array) -> Array | None:
         return None
     y, missing = empty((len(rows), *x.shape[1:]), x.dtype), np.zeros(1, np.int64)
     from_bytes, to_bytes = (array.reshape(len(array), -1).view(np.uint8) for array in (x, y))
-    team().share_out(PIECE, packed((from_bytes, rows, to_bytes, missing), team().size), team().size)
+    team().share_out(PIECE, team().size, (from_bytes, rows, to_bytes, missing), team().size)
     return None if missing[0] else y  # NumPy says which row is missing

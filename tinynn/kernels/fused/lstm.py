@@ -17,7 +17,7 @@ from tinynn.kernels.fused.activations import sigmoid_of
 from tinynn.kernels.fused.compiler import expm1, loop
 from tinynn.kernels.fused.memory import empty
 from tinynn.kernels.fused.panels import copy, transpose
-from tinynn.kernels.fused.team import array1, array2, packed, piece, team, unpacked
+from tinynn.kernels.fused.team import array1, array2, piece, team, unpacked
 from tinynn.kernels.fused.tiles import ROWS, multiply, width
 
 SHARED = 2**21  # numbers multiplied in all steps from which on the team takes part
@@ -210,16 +210,16 @@ def lstm_forward(
     h[0], c[0] = (0, 0) if h0 is None else (h0, c0)
     arrays = (as_rows(x) for x in (a, U, no_rows(U) if n is None else n, h, c, s))
     pieces = pieces_of(a, H)
-    arguments = packed((*arrays, as_flags(mask)), width(4 * H, a.dtype), B, pieces, T)
-    team().share_out(FORWARD[a.dtype.char], arguments, pieces)
+    numbers = width(4 * H, a.dtype), B, pieces, T
+    team().share_out(FORWARD[a.dtype.char], pieces, (*arrays, as_flags(mask)), *numbers)
     return h, c, s
 
 
 def lstm_backward(
     dy: Any, dh: Array, dc: Array, n: Array | None, mask: Array | None, c: Array, s: Array, v: Array,
     U: Array, truncate: int, given: bool,
-) -> None:  # fmt: skip
-    """Write da over the gates v, and the gradients by the first states over those by the last, dh and dc.
+) -> list[Array]:  # fmt: skip
+    """Write da over the gates v, and return the gradients by the first states; dh and dc may be written into.
 
     `dy` (T, B, H) is an array, or a list of zeros before the array of the last step; `given` says whether there are
     first states that want gradients.
@@ -229,7 +229,9 @@ def lstm_backward(
         last = dy[-1]
         dy = np.empty((0, B, len(U))) if isinstance(last, int) else last[None]
     dy, first = dy.astype(v.dtype, copy=False), T - len(dy)
+    dh, dc = np.ascontiguousarray(dh), np.ascontiguousarray(dc)
     arrays = (as_rows(x) for x in (dy, dh, dc, no_rows(U) if n is None else n, c, s, v, U))
     pieces = pieces_of(v, len(U))
-    arguments = packed((*arrays, as_flags(mask)), width(len(U), v.dtype), B, pieces, T, first, truncate, given)
-    team().share_out(BACKWARD[v.dtype.char], arguments, pieces)
+    numbers = width(len(U), v.dtype), B, pieces, T, first, truncate, given
+    team().share_out(BACKWARD[v.dtype.char], pieces, (*arrays, as_flags(mask)), *numbers)
+    return [dh, dc]

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop
-from tinynn.kernels.fused.team import array1, packed, piece, team, unpacked
+from tinynn.kernels.fused.team import array1, piece, team, unpacked
 
 LARGE = 2**18  # numbers: with fewer it is over before another thread has begun
 
@@ -46,5 +46,4 @@ def adam(w: Array, dw: Array, M: Array, V: Array, beta_1: float, beta_2: float, 
         _adam(w, dw, M, V, beta_1, beta_2, epsilon, rate)
     else:
         settings = np.array([beta_1, beta_2, epsilon, rate])
-        arguments = packed((w, dw, M, V, settings), team().size)
-        team().share_out(PIECES[w.dtype.char], arguments, team().size)
+        team().share_out(PIECES[w.dtype.char], team().size, (w, dw, M, V, settings), team().size)

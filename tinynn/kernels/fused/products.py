@@ -14,7 +14,7 @@ from tinynn.backend import Array
 from tinynn.kernels.fused.compiler import loop
 from tinynn.kernels.fused.memory import empty
 from tinynn.kernels.fused.panels import copy, transpose
-from tinynn.kernels.fused.team import array1, array2, packed, piece, team, unpacked
+from tinynn.kernels.fused.team import array1, array2, piece, team, unpacked
 from tinynn.kernels.fused.tiles import BYTES, ROWS, narrow_tile, wide_tile, width
 
 DEPTH = 1024  # of K at once: a panel stays in the second cache of a processor
@@ -125,8 +125,8 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array | None:
         return out
     per_piece = -(-whole // (unit * team().size)) * unit
     pieces = -(-whole // per_piece)
-    arguments = packed((left[0], right[0], out), *left[1:], *right[1:], K, wide, columns, per_piece)
-    team().share_out(PIECES[dtype.char], arguments, pieces)
+    numbers = *left[1:], *right[1:], K, wide, columns, per_piece
+    team().share_out(PIECES[dtype.char], pieces, (left[0], right[0], out), *numbers)
     return out
 
 

@@ -132,8 +132,8 @@ def address(x: Any) -> Any:
     return x.ctypes.data
 
 
-def packed(arrays: Iterable[Array], *numbers: int) -> Array:
-    """Return arrays, contiguous ones, and whole numbers as the arguments of a piece."""
+def packed(arrays: tuple[Array, ...], *numbers: int) -> Array:
+    """Return contiguous arrays and whole numbers as the arguments of a piece; somebody has to hold the arrays."""
     found: list[int] = []
     for x in arrays:
         found += (address(x), *x.shape, *(0,) * (5 - x.ndim))
@@ -280,8 +280,14 @@ class Team(NamedTuple):
         for thread in self.threads:
             thread.join(timeout=1)
 
-    def share_out(self, function: int, arguments: Array, pieces: int) -> None:
-        """Do a job of so many pieces: a compiled function, see `piece`, and the numbers that it looks up."""
+    def share_out(self, function: int, pieces: int, arrays: Iterable[Array], *numbers: int) -> None:
+        """Do a job of so many pieces: a compiled function, see `piece`, and the arrays and numbers that it looks up.
+
+        A piece knows addresses alone. So the arrays, which may have been made for this call, are held here until all
+        is done.
+        """
+        held = tuple(arrays)
+        arguments = packed(held, *numbers)
         if pieces == 1 or not self.asks.acquire(blocking=False):  # two threads of Python train at the same time
             alone(function, arguments, pieces)
             return
